@@ -1,0 +1,1 @@
+"""The workerd-faas platform: Cloudflare Workers code on your own machine."""

@@ -1,0 +1,1 @@
+"""`wrkst`, the developer's command. Knows `wire`, not the server."""

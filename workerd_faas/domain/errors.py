@@ -1,0 +1,67 @@
+"""One family of errors. They know no HTTP; `api.errors` has the one table that renders them."""
+
+import enum
+
+import attrs
+
+
+class Kind(enum.Enum):
+    """
+    What went wrong, in the platform's own words.
+    """
+
+    # The request itself.
+    BAD_REQUEST = "bad_request"
+    BODY_TOO_LARGE = "body_too_large"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    # Who asks.
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    # Uploads.
+    INVALID_METADATA = "invalid_metadata"
+    INVALID_MODULE = "invalid_module"
+    INVALID_NAME = "invalid_name"
+    INVALID_SCRIPT = "invalid_script"
+    UNSUPPORTED = "unsupported"
+    INHERIT_MISSING = "inherit_missing"
+    SCRIPT_TOO_LARGE = "script_too_large"
+    # Things that are not there, or belong to another.
+    SCRIPT_NOT_FOUND = "script_not_found"
+    VERSION_NOT_FOUND = "version_not_found"
+    VERSION_AMBIGUOUS = "version_ambiguous"
+    ALIAS_NOT_FOUND = "alias_not_found"
+    DEPLOYMENT_INVALID = "deployment_invalid"
+    NAME_TAKEN = "name_taken"
+    # Function hosts.
+    HOST_INVALID = "host_invalid"
+    HOST_UNKNOWN = "host_unknown"
+    FUNCTION_NOT_FOUND = "function_not_found"
+    NOT_DEPLOYED = "not_deployed"
+    # Capacity and trouble of our own.
+    TOO_MANY_REQUESTS = "too_many_requests"
+    UNAVAILABLE = "unavailable"
+    UPSTREAM_FAILED = "upstream_failed"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    BUNDLE_CORRUPT = "bundle_corrupt"
+    STORAGE_FULL = "storage_full"
+    INTERNAL = "internal"
+
+
+@attrs.define(auto_exc=True, kw_only=True)
+class Problem(Exception):
+    """
+    An expected failure with a message fit for the person who caused it.
+
+    Attributes:
+        kind: What went wrong.
+        message: What to tell the caller: what is wrong and what would be right. Never a secret.
+        retry_after: Whole seconds after which trying again makes sense, if at all.
+    """
+
+    kind: Kind
+    message: str
+    retry_after: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}: {self.message}"

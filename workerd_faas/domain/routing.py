@@ -1,0 +1,179 @@
+"""
+Which version a request is for. In memory, updated when a deploy commits, read by every request.
+"""
+
+import bisect
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.model import Split
+from workerd_faas.domain.names import is_version_prefix
+
+
+@attrs.frozen
+class Route:
+    """
+    One version of one function, whose requests run in cells of `account_id`.
+    """
+
+    account_id: str
+    function: str
+    version_id: str
+
+
+@attrs.frozen(kw_only=True)
+class FunctionRoutes:
+    """
+    Everything stored about a function that routing needs: what the store gives at start.
+    """
+
+    function: str
+    account_id: str
+    splits: tuple[Split, ...]
+    aliases: Mapping[str, str]
+    versions: Iterable[str]
+
+
+@attrs.define(eq=False)
+class _Entry:
+    account_id: str
+    live: tuple[tuple[float, Route], ...] = ()
+    versions: list[str] = attrs.Factory(list)
+    aliases: dict[str, Route] = attrs.Factory(dict)
+
+
+def sticky_position(function: str, key: bytes) -> float:
+    """
+    Where in [0, 100) a `Cloudflare-Workers-Version-Key` falls: the same key always the same.
+    """
+    digest = hashlib.sha256(function.encode() + b"\0" + key).digest()
+    return int.from_bytes(digest[:6], "big") / (1 << 48) * 100
+
+
+@attrs.define(eq=False)
+class RoutingTable:
+    """
+    The functions of this installation by name.
+    """
+
+    _functions: dict[str, _Entry] = attrs.Factory(dict)
+
+    def load(self, functions: Iterable[FunctionRoutes]) -> None:
+        """
+        Replace everything by what the store says.
+        """
+        self._functions = {}
+        for each in functions:
+            entry = self._functions[each.function] = _Entry(each.account_id)
+            entry.versions = sorted(each.versions)
+            for alias, version_id in each.aliases.items():
+                entry.aliases[alias] = Route(each.account_id, each.function, version_id)
+            self.deployed(each.function, each.splits)
+
+    def version_added(self, account_id: str, function: str, version_id: str) -> None:
+        """
+        A version was stored; the function comes to be with its first one.
+        """
+        entry = self._functions.setdefault(function, _Entry(account_id))
+        position = bisect.bisect_left(entry.versions, version_id)
+        if entry.versions[position : position + 1] != [version_id]:
+            entry.versions.insert(position, version_id)
+
+    def deployed(self, function: str, splits: tuple[Split, ...]) -> None:
+        """
+        From now on `splits` serve the function.
+        """
+        entry = self._functions[function]
+        total, live = 0.0, []
+        for split in splits:
+            if split.percentage > 0:
+                total += split.percentage
+                live.append((total, Route(entry.account_id, function, split.version_id)))
+        entry.live = tuple(live)
+
+    def alias_set(self, function: str, alias: str, version_id: str) -> None:
+        """
+        From now on `alias` names this version.
+        """
+        entry = self._functions[function]
+        entry.aliases[alias] = Route(entry.account_id, function, version_id)
+
+    def alias_removed(self, function: str, alias: str) -> None:
+        """
+        The alias is gone.
+        """
+        self._functions[function].aliases.pop(alias, None)
+
+    def removed(self, function: str) -> None:
+        """
+        The function is gone with all its versions.
+        """
+        self._functions.pop(function, None)
+
+    def is_sticky(self, function: str) -> bool:
+        """
+        Whether a request's version key could make a difference.
+        """
+        entry = self._functions.get(function)
+        return entry is not None and len(entry.live) > 1
+
+    def resolve(self, function: str, selector: str | None, position: float) -> Route:
+        """
+        The version that answers `<selector>.<function>.<BASE_DOMAIN>`.
+
+        Args:
+            function: The function's label, lower case.
+            selector: The label before it: an alias, or the beginning of a version id.
+            position: Where in [0, 100) this request falls among a deployment's shares:
+                random, or `sticky_position`.
+
+        Raises:
+            Problem: `FUNCTION_NOT_FOUND`, `NOT_DEPLOYED`, `VERSION_NOT_FOUND`,
+                `VERSION_AMBIGUOUS`.
+        """
+        entry = self._functions.get(function)
+        if entry is None:
+            raise Problem(
+                kind=Kind.FUNCTION_NOT_FOUND,
+                message="There is no function of this name here.",
+            )
+        if selector is None or selector == "latest":
+            return self._deployed(entry, position)
+        alias = entry.aliases.get(selector)
+        if alias is not None:
+            return alias
+        return self._by_prefix(entry, function, selector)
+
+    @staticmethod
+    def _deployed(entry: _Entry, position: float) -> Route:
+        for end, route in entry.live:
+            if position < end:
+                return route
+        if entry.live:
+            return entry.live[-1][1]
+        raise Problem(
+            kind=Kind.NOT_DEPLOYED,
+            message="This function has versions but no deployment yet: deploy one of them.",
+        )
+
+    @staticmethod
+    def _by_prefix(entry: _Entry, function: str, prefix: str) -> Route:
+        missing = Problem(
+            kind=Kind.VERSION_NOT_FOUND,
+            message="This function has no alias and no version of this name.",
+        )
+        if not is_version_prefix(prefix):
+            raise missing
+        first = bisect.bisect_left(entry.versions, prefix)
+        found = [v for v in entry.versions[first : first + 2] if v.startswith(prefix)]
+        if not found:
+            raise missing
+        if len(found) > 1:
+            raise Problem(
+                kind=Kind.VERSION_AMBIGUOUS,
+                message="Several versions begin so: use more characters of the version id.",
+            )
+        return Route(entry.account_id, function, found[0])

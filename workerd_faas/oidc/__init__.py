@@ -1,0 +1,1 @@
+"""The OpenID Connect relying party: calls to the installation's identity provider."""

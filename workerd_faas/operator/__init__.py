@@ -1,0 +1,1 @@
+"""`workerd-faas`, the operator's command on the machine itself."""

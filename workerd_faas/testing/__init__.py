@@ -1,0 +1,1 @@
+"""Fakes worth sharing: real, named classes that implement the ports."""

@@ -1,0 +1,1 @@
+"""Verbs of the platform, and the ports (`usecases.ports`) that they need."""

@@ -1,0 +1,261 @@
+"""
+What the use cases and the daemon's sides need of one another, as `typing.Protocol`s.
+
+All `async` methods are awaited on the reactor thread and may be cancelled by cancelling the
+Deferred that awaits them; a cancelled write may or may not have happened.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from workerd_faas.domain.errors import Problem
+from workerd_faas.domain.model import (
+    Account,
+    Alias,
+    CheckReport,
+    Code,
+    Deployment,
+    Function,
+    Version,
+)
+from workerd_faas.domain.routing import FunctionRoutes, Route
+from workerd_faas.domain.upstream import Upstream
+
+T = TypeVar("T")
+
+
+class WallClock(Protocol):
+    """
+    The time of day, for timestamps and expiry of credentials; never for time-outs.
+    """
+
+    def now(self) -> datetime:
+        """
+        The present moment, in UTC.
+        """
+
+
+class Database(Protocol):
+    """
+    The SQL database, off the reactor thread.
+    """
+
+    async def run(self, work: Callable[[Any], T]) -> T:
+        """
+        Run `work(cursor)` in one transaction: committed durably when it returns, rolled back when
+        it raises; its exception reaches the caller. Transactions run one after the other, and
+        their results reach the reactor thread in the order of their commits.
+
+        Raises:
+            Problem: `STORAGE_FULL` or `UNAVAILABLE` when the database cannot take the write.
+        """
+
+
+class Bundles(Protocol):
+    """
+    Bundles by the SHA-256 of their bytes.
+    """
+
+    async def put(self, data: bytes) -> str:
+        """
+        Store durably, return the digest (64 hex digits). Idempotent.
+
+        Raises:
+            Problem: `STORAGE_FULL` when the disk is full.
+        """
+
+    async def get(self, digest: str) -> bytes:
+        """
+        The bytes, whose hash has been checked.
+
+        Raises:
+            Problem: `BUNDLE_CORRUPT` when they are gone or do not have that hash.
+        """
+
+
+class Catalog(Protocol):
+    """
+    Functions, versions, deployments and aliases. Each method is one transaction.
+    """
+
+    async def routes(self) -> Sequence[FunctionRoutes]:
+        """
+        Everything that routing needs, of all functions.
+        """
+
+    async def add_version(self, version: Version) -> Version:
+        """
+        Store a version, and the function if this is its first; the store fills in `number`.
+
+        Raises:
+            Problem: `NAME_TAKEN` when the name belongs to another account.
+        """
+
+    async def add_version_and_deploy(
+        self, version: Version, deployment: Deployment
+    ) -> tuple[Version, Deployment]:
+        """
+        Both in one transaction. Raises as `add_version`.
+        """
+
+    async def add_deployment(self, account_id: str, deployment: Deployment) -> Deployment:
+        """
+        Make a deployment the current one.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`; `VERSION_NOT_FOUND` when it names a version that the
+                function does not have.
+        """
+
+    async def function(self, account_id: str, name: str) -> Function:
+        """
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, also for another account's function.
+        """
+
+    async def functions(self, account_id: str) -> Sequence[tuple[Function, Deployment | None]]:
+        """
+        All of the account's, by name, each with its current deployment.
+        """
+
+    async def remove_function(self, account_id: str, name: str) -> Sequence[str]:
+        """
+        Remove it with its versions, deployments and aliases; the name is free again. Returns the
+        ids of the versions that went.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`.
+        """
+
+    async def version(self, account_id: str, name: str, version_id: str) -> Version:
+        """
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`.
+        """
+
+    async def versions(self, account_id: str, name: str, limit: int) -> Sequence[Version]:
+        """
+        The newest first.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`.
+        """
+
+    async def deployments(self, account_id: str, name: str, limit: int) -> Sequence[Deployment]:
+        """
+        The newest (the current one) first.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`.
+        """
+
+    async def aliases(self, account_id: str, name: str) -> Sequence[Alias]:
+        """
+        By name.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`.
+        """
+
+    async def set_alias(
+        self, account_id: str, name: str, alias: str, version_id: str, now: datetime
+    ) -> Alias:
+        """
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`.
+        """
+
+    async def remove_alias(self, account_id: str, name: str, alias: str) -> None:
+        """
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `ALIAS_NOT_FOUND`.
+        """
+
+
+class Accounts(Protocol):
+    """
+    Accounts; who may act for them is the identity store's business.
+    """
+
+    async def account(self, account_id: str) -> Account | None:
+        """
+        The account of this id, if there is one.
+        """
+
+
+class VersionLoader(Protocol):
+    """
+    What cells ask for when they load a version.
+    """
+
+    async def load_document(self, account_id: str, version_id: str) -> bytes:
+        """
+        The load document (`wire.bundle`) of a version of this account.
+
+        Raises:
+            Problem: `VERSION_NOT_FOUND`, also for another account's; `BUNDLE_CORRUPT`.
+        """
+
+
+class FunctionEvents(Protocol):
+    """
+    What functions say: console output and exceptions, as workerd's tail reports them.
+    """
+
+    def invocation(self, account_id: str, version_id: str, trace: Mapping[str, Any]) -> None:
+        """
+        Keep one invocation's trace (the shape of Cloudflare's tail events). Never raises; what is
+        too much is dropped and counted.
+        """
+
+
+class Checker(Protocol):
+    """
+    Loads an upload once, in a process of its own, before it is accepted.
+    """
+
+    async def check(self, function: str, code: Code) -> CheckReport:
+        """
+        Load `code` within the bounds.
+
+        Raises:
+            Problem: `INVALID_SCRIPT` with the message and the position in the user's file when it
+                does not load; `UNAVAILABLE` when the check itself could not be made.
+        """
+
+
+class Cells(Protocol):
+    """
+    Ready processes for functions, as the relay asks for them. Never blocks.
+    """
+
+    def upstream(self, route: Route) -> Upstream | None:
+        """
+        A ready, unretired cell for this route, or None when one must be waited for.
+        """
+
+    def when_ready(
+        self, route: Route, then: Callable[[Upstream | Problem], None]
+    ) -> Callable[[], None]:
+        """
+        Start a cell if need be; call `then` once with it, or with the `UNAVAILABLE` problem that
+        kept it from coming up in time. Returns a function that takes the wish back.
+        """
+
+    def version_removed(self, account_id: str, version_id: str) -> None:
+        """
+        A version was deleted: cells that hold it may let go of it.
+        """
+
+
+class OwnedWork(Protocol):
+    """
+    Keeps work that must finish even when the client that asked for it has gone.
+    """
+
+    def finish(self, work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+        """
+        Start `work()` at once, own it until it ends, and return an awaitable of its outcome;
+        cancelling the awaitable leaves the work running. A daemon that stops waits for it.
+        """

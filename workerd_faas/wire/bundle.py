@@ -1,0 +1,139 @@
+"""
+The bundle container: a version's modules as one immutable sequence of bytes.
+
+Layout: `WFB1`, a 4-byte big-endian length, that many bytes of JSON, then the contents of the
+modules one after the other. The JSON is `{"main": name, "modules": [{"name", "kind", "size"}]}`
+in the order of the upload. The same upload gives the same bytes and so the same SHA-256.
+
+A cell is sent the *load document*: the same layout with the magic `WFL1`, whose JSON is
+`{"main", "modules", "compatibility_date", "compatibility_flags", "env", "function"}`.
+`runtime/js/router.js` has the decoder of the second form.
+"""
+
+import json
+import struct
+from collections.abc import Iterable
+from typing import Any, Final
+
+import attrs
+
+from workerd_faas.domain.model import Code, Module, ModuleKind, Version
+
+BUNDLE_MAGIC: Final = b"WFB1"
+LOAD_MAGIC: Final = b"WFL1"
+_LENGTH: Final = struct.Struct(">4sI")
+
+
+class MalformedBundle(ValueError):
+    """
+    Bytes that are not a bundle.
+    """
+
+
+@attrs.frozen
+class Bundle:
+    """
+    A decoded bundle.
+    """
+
+    main_module: str
+    modules: tuple[Module, ...]
+
+
+def _pack(magic: bytes, document: dict[str, Any], contents: Iterable[bytes]) -> bytes:
+    header = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return b"".join([_LENGTH.pack(magic, len(header)), header, *contents])
+
+
+def _listing(modules: Iterable[Module]) -> list[dict[str, Any]]:
+    return [{"name": m.name, "kind": m.kind.value, "size": len(m.content)} for m in modules]
+
+
+def encode_bundle(main_module: str, modules: Iterable[Module]) -> bytes:
+    """
+    The bytes to store.
+    """
+    modules = tuple(modules)
+    document = {"main": main_module, "modules": _listing(modules)}
+    return _pack(BUNDLE_MAGIC, document, (m.content for m in modules))
+
+
+def decode_bundle(data: bytes) -> Bundle:
+    """
+    The inverse of `encode_bundle`.
+
+    Raises:
+        MalformedBundle: the bytes are something else, cut short or too long.
+    """
+    try:
+        magic, length = _LENGTH.unpack_from(data)
+        document = json.loads(data[_LENGTH.size : _LENGTH.size + length])
+        offset = _LENGTH.size + length
+        modules = []
+        for entry in document["modules"]:
+            end = offset + entry["size"]
+            modules.append(
+                Module(
+                    name=entry["name"],
+                    kind=ModuleKind(entry["kind"]),
+                    content=data[offset:end],
+                )
+            )
+            offset = end
+        main_module = document["main"]
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise MalformedBundle(str(error)) from error
+    if magic != BUNDLE_MAGIC or offset != len(data):
+        raise MalformedBundle("wrong magic number or length")
+    return Bundle(main_module, tuple(modules))
+
+
+def load_document(version: Version, bundle: bytes) -> bytes:
+    """
+    What a cell is sent for a stored version; its modules are passed on as they are stored.
+    """
+    _, length = _LENGTH.unpack_from(bundle)
+    stored = json.loads(bundle[_LENGTH.size : _LENGTH.size + length])
+    env = {binding.name: binding.value for binding in version.bindings}
+    document = _load_header(
+        version.main_module,
+        stored["modules"],
+        version.compatibility_date,
+        version.compatibility_flags,
+        env,
+        version.function,
+    )
+    return _pack(LOAD_MAGIC, document, [bundle[_LENGTH.size + length :]])
+
+
+def load_document_for_check(code: Code, function: str) -> bytes:
+    """
+    What the check cell is sent for an upload that is not stored yet.
+    """
+    document = _load_header(
+        code.main_module,
+        _listing(code.modules),
+        code.compatibility_date,
+        code.compatibility_flags,
+        dict(code.env),
+        function,
+    )
+    return _pack(LOAD_MAGIC, document, (m.content for m in code.modules))
+
+
+def _load_header(
+    main_module: str,
+    modules: list[dict[str, Any]],
+    compatibility_date: str,
+    compatibility_flags: tuple[str, ...],
+    env: dict[str, Any],
+    function: str,
+) -> dict[str, Any]:
+    return {
+        "main": main_module,
+        "modules": modules,
+        "compatibility_date": compatibility_date,
+        "compatibility_flags": list(compatibility_flags),
+        "env": env,
+        "function": function,
+    }

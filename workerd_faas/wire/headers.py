@@ -1,0 +1,15 @@
+"""Header names that we set ourselves and never accept from outside (lower case)."""
+
+from typing import Final
+
+ROUTE_AND_CF: Final = "wfaas-cf"
+"""
+JSON object that workerd turns into `request.cf` (its `cfBlobHeader`) and removes from the headers.
+Its key `version` is the id of the version to run; the rest is what Cloudflare puts into `cf`.
+"""
+
+RAY: Final = "cf-ray"
+"""The request id: 16 hex digits, the same in our log, in the function's log and in the answer."""
+
+VERSION_KEY: Final = "cloudflare-workers-version-key"
+"""A client's own key: requests that bring the same one get the same version of a deployment."""
