@@ -31,7 +31,7 @@ def install() -> Any:
     if "twisted.internet.reactor" not in sys.modules:
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
-        asyncioreactor.install(loop)
+        asyncioreactor.install(loop)  # type: ignore[no-untyped-call]
     from twisted.internet import reactor  # noqa: TID251
 
     if not isinstance(reactor, asyncioreactor.AsyncioSelectorReactor):
@@ -41,5 +41,5 @@ def install() -> Any:
         )
     # Twisted's timers follow the wall clock by default: a clock that is set back would stop every
     # time-out of the daemon (https://github.com/twisted/twisted/issues/2424).
-    reactor.seconds = time.monotonic  # type: ignore[method-assign]
+    reactor.seconds = time.monotonic
     return reactor

@@ -17,6 +17,7 @@ from workerd_faas.domain.model import (
     Code,
     Deployment,
     Function,
+    Principal,
     Version,
 )
 from workerd_faas.domain.routing import FunctionRoutes, Route
@@ -189,9 +190,10 @@ class VersionLoader(Protocol):
     What cells ask for when they load a version.
     """
 
-    async def load_document(self, account_id: str, version_id: str) -> bytes:
+    async def load_document(self, account_id: str | None, version_id: str) -> bytes:
         """
-        The load document (`wire.bundle`) of a version of this account.
+        The load document (`wire.bundle`) of a version of this account; None means any account
+        (only for cells that all accounts share).
 
         Raises:
             Problem: `VERSION_NOT_FOUND`, also for another account's; `BUNDLE_CORRUPT`.
@@ -203,10 +205,10 @@ class FunctionEvents(Protocol):
     What functions say: console output and exceptions, as workerd's tail reports them.
     """
 
-    def invocation(self, account_id: str, version_id: str, trace: Mapping[str, Any]) -> None:
+    def invocation(self, function: str, version_id: str, trace: Mapping[str, Any]) -> None:
         """
         Keep one invocation's trace (the shape of Cloudflare's tail events). Never raises; what is
-        too much is dropped and counted.
+        too much is dropped and counted. `trace` comes from a cell and is not to be trusted.
         """
 
 
@@ -246,6 +248,22 @@ class Cells(Protocol):
     def version_removed(self, account_id: str, version_id: str) -> None:
         """
         A version was deleted: cells that hold it may let go of it.
+        """
+
+
+class Authenticator(Protocol):
+    """
+    Turns a credential into who it stands for.
+    """
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """
+        Args:
+            authorization: The value of the `Authorization` header.
+
+        Raises:
+            Problem: `UNAUTHENTICATED` for anything but a valid bearer access token or API token;
+                the message never says which part was wrong.
         """
 
 
