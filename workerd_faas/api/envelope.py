@@ -1,0 +1,139 @@
+"""Requests in, answers out: the pieces that every route shares."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from twisted.web.iweb import IRequest
+
+from workerd_faas.api.errors import STATUS_AND_CODE, envelope_of
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.wire.strict_json import RefusedJson, parse_json
+
+T = TypeVar("T")
+
+MAX_JSON_BODY: Final = 1 << 20
+"""Bytes of a JSON body; no document of the API comes near it."""
+
+MAX_PER_PAGE: Final = 1000
+
+
+def write_json(request: IRequest, status: int, document: Any) -> bytes:
+    """
+    Set status and headers for a JSON document and return its bytes.
+    """
+    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"content-length", b"%d" % len(body))
+    request.setHeader(b"cache-control", b"no-store")
+    request.setHeader(b"x-content-type-options", b"nosniff")
+    return body
+
+
+def answer(
+    request: IRequest, result: Any, *, status: int = 200, info: dict[str, Any] | None = None
+) -> bytes:
+    """
+    A success in Cloudflare's envelope.
+    """
+    document = {"success": True, "result": result, "errors": [], "messages": []}
+    if info is not None:
+        document["result_info"] = info
+    return write_json(request, status, document)
+
+
+def answer_problem(request: IRequest, problem: Problem) -> bytes:
+    """
+    A failure in Cloudflare's envelope, with its status and `Retry-After`.
+    """
+    status = STATUS_AND_CODE[problem.kind][0]
+    if problem.retry_after is not None:
+        request.setHeader(b"retry-after", b"%d" % problem.retry_after)
+    if problem.kind is Kind.UNAUTHENTICATED:
+        request.setHeader(b"www-authenticate", b'Bearer realm="workerd-faas"')
+    return write_json(request, status, envelope_of(problem))
+
+
+def answer_page(
+    request: IRequest, items: Sequence[T], shape: Callable[[T], Any] = lambda item: item
+) -> bytes:
+    """
+    A numbered page of a whole list: `?page=` (from 1) and `?per_page=` (20 unless told).
+    """
+    page = number(request, "page", default=1, most=1_000_000)
+    per_page = number(request, "per_page", default=20, most=MAX_PER_PAGE)
+    shown = items[(page - 1) * per_page : page * per_page]
+    info = {
+        "page": page,
+        "per_page": per_page,
+        "count": len(shown),
+        "total_count": len(items),
+        "total_pages": -(-len(items) // per_page),
+    }
+    return answer(request, [shape(item) for item in shown], info=info)
+
+
+def number(request: IRequest, name: str, *, default: int, most: int) -> int:
+    """
+    A whole number from 1 to `most` from the query.
+
+    Raises:
+        Problem: `BAD_REQUEST`.
+    """
+    text = query(request, name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
+        raise Problem(
+            kind=Kind.BAD_REQUEST,
+            message=f"The query parameter {name!r} takes a whole number from 1 to {most}.",
+        )
+    return int(text)
+
+
+def query(request: IRequest, name: str) -> str | None:
+    """
+    A parameter of the query, None if it is not there.
+
+    Raises:
+        Problem: `BAD_REQUEST` when it is repeated or not UTF-8.
+    """
+    values: list[bytes] = request.args.get(name.encode(), [])
+    if not values:
+        return None
+    try:
+        (value,) = values
+        return value.decode("utf-8")
+    except ValueError:
+        raise Problem(
+            kind=Kind.BAD_REQUEST,
+            message=f"The query parameter {name!r} must be there once, in UTF-8.",
+        ) from None
+
+
+def read_json(request: IRequest, *, max_bytes: int = MAX_JSON_BODY) -> dict[str, Any]:
+    """
+    The body as a JSON object, whatever its content type says (Wrangler labels some as text).
+
+    Raises:
+        Problem: `BAD_REQUEST`.
+    """
+    request.content.seek(0)
+    try:
+        document = parse_json(request.content.read(max_bytes + 1), max_bytes=max_bytes)
+    except RefusedJson as refused:
+        raise Problem(
+            kind=Kind.BAD_REQUEST, message=f"The body must be a JSON object: {refused}."
+        ) from None
+    if not isinstance(document, dict):
+        raise Problem(kind=Kind.BAD_REQUEST, message="The body must be a JSON object.")
+    return document
+
+
+def header(request: IRequest, name: str) -> str | None:
+    """
+    A header of the request that may be there once; latin-1, as HTTP has it.
+    """
+    values = request.requestHeaders.getRawHeaders(name.encode())
+    return values[0].decode("latin-1") if values and len(values) == 1 else None

@@ -1,0 +1,55 @@
+"""The one table that gives each domain error its HTTP status and Cloudflare's error code."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from workerd_faas.domain.errors import Kind, Problem
+
+STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
+    Kind.BAD_REQUEST: (400, 10001),
+    Kind.BODY_TOO_LARGE: (413, 10002),
+    Kind.NOT_FOUND: (404, 7000),
+    Kind.METHOD_NOT_ALLOWED: (405, 10405),
+    Kind.UNAUTHENTICATED: (401, 10000),
+    Kind.FORBIDDEN: (403, 10003),
+    Kind.INVALID_METADATA: (400, 10004),
+    Kind.INVALID_MODULE: (400, 10005),
+    Kind.INVALID_NAME: (400, 10016),
+    Kind.INVALID_SCRIPT: (400, 10021),
+    Kind.UNSUPPORTED: (400, 10023),
+    Kind.INHERIT_MISSING: (400, 10057),
+    Kind.SCRIPT_TOO_LARGE: (413, 10027),
+    Kind.SCRIPT_NOT_FOUND: (404, 10007),
+    Kind.VERSION_NOT_FOUND: (404, 10008),
+    Kind.VERSION_AMBIGUOUS: (409, 10009),
+    Kind.ALIAS_NOT_FOUND: (404, 10010),
+    Kind.DEPLOYMENT_INVALID: (400, 10011),
+    Kind.NAME_TAKEN: (403, 10012),
+    Kind.HOST_INVALID: (400, 10017),
+    Kind.HOST_UNKNOWN: (404, 10018),
+    Kind.FUNCTION_NOT_FOUND: (404, 10019),
+    Kind.NOT_DEPLOYED: (404, 10020),
+    Kind.TOO_MANY_REQUESTS: (429, 10429),
+    Kind.UNAVAILABLE: (503, 10503),
+    Kind.UPSTREAM_FAILED: (502, 10502),
+    Kind.UPSTREAM_TIMEOUT: (504, 10504),
+    Kind.BUNDLE_CORRUPT: (500, 10013),
+    Kind.STORAGE_FULL: (507, 10507),
+    Kind.INTERNAL: (500, 10500),
+}
+"""
+10000, 10007, 10021, 10027 and 10057 are what Wrangler acts on; the others it only prints.
+"""
+
+
+def envelope_of(problem: Problem) -> dict[str, Any]:
+    """
+    A problem in Cloudflare's envelope.
+    """
+    code = STATUS_AND_CODE[problem.kind][1]
+    return {
+        "success": False,
+        "result": None,
+        "errors": [{"code": code, "message": problem.message}],
+        "messages": [],
+    }

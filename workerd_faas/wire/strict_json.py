@@ -1,0 +1,86 @@
+"""JSON from outside: bounded in size and depth, and only what can be written out again."""
+
+import json
+from typing import Any, Final, NoReturn
+
+MAX_DEPTH: Final = 64
+
+
+class RefusedJson(ValueError):
+    """
+    The text is not JSON that we take; the message says why.
+    """
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise RefusedJson(f"{name} is not JSON (RFC 8259)")
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise RefusedJson(f"the key {repeated[:80]!r} stands there twice")
+    return found
+
+
+def parse_json(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
+    """
+    Parse one JSON text in UTF-8 (RFC 8259).
+
+    Args:
+        data: The text.
+        max_bytes: How long it may be.
+        max_depth: How deep arrays and objects may nest.
+
+    Raises:
+        RefusedJson: too long, too deep, not JSON, a key twice in one object, or a string that is
+            not Unicode (a lone surrogate), which nobody could store or send on.
+    """
+    if len(data) > max_bytes:
+        raise RefusedJson(f"longer than {max_bytes} bytes")
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_refuse_repeated,
+        )
+    except RefusedJson:
+        raise
+    except RecursionError:
+        raise RefusedJson(f"nested more than {max_depth} levels deep") from None
+    except UnicodeDecodeError as error:
+        raise RefusedJson(f"not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise RefusedJson(f"{error.msg} at line {error.lineno} column {error.colno}") from None
+    except ValueError as error:  # an integer with too many digits
+        raise RefusedJson(str(error)) from None
+    _check(value, max_depth)
+    return value
+
+
+def _check(value: Any, max_depth: int) -> None:
+    level = [value]
+    for _ in range(max_depth + 1):
+        if not level:
+            return
+        following: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                for key in each:
+                    _check_text(key)
+                following.extend(each.values())
+            elif isinstance(each, list):
+                following.extend(each)
+            elif isinstance(each, str):
+                _check_text(each)
+        level = following
+    raise RefusedJson(f"nested more than {max_depth} levels deep")
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RefusedJson("a string has a lone surrogate, which is not Unicode") from None
