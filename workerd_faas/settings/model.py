@@ -1,0 +1,85 @@
+"""The settings once they are read: frozen data that constructs nothing."""
+
+import enum
+from pathlib import Path
+
+import attrs
+
+from workerd_faas.domain.model import PublicUrls
+from workerd_faas.settings.endpoints import Endpoint
+from workerd_faas.settings.values import Network
+
+
+def _hidden(secret: str | None) -> str:
+    return "None" if secret is None else "<hidden>"
+
+
+class Isolation(enum.Enum):
+    """
+    What shares a workerd process.
+    """
+
+    ACCOUNT = "account"
+    FUNCTION = "function"
+    SHARED = "shared"
+
+
+@attrs.frozen(kw_only=True)
+class Provider:
+    """
+    The OpenID provider of the installation. An endpoint that is None comes from its discovery
+    document.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str = attrs.field(repr=_hidden)
+    authorization_endpoint: str | None = None
+    token_endpoint: str | None = None
+    userinfo_endpoint: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    Every decision of the operator. Times are in seconds, sizes in bytes, paths absolute.
+
+    Attributes:
+        dev: `--dev` was given: everything on loopback, built-in provider, generated secrets.
+        base_domain: Lower case, no final dot.
+        public: How the outside reaches `base_domain`.
+        listen: At least one endpoint; `Endpoint.text` is what Twisted is given.
+        trusted_proxies: Whose forwarding headers are believed.
+        jwt_secret: None only with `dev`: one is made and kept below `data_dir`.
+        provider: None only with `dev`: the built-in one.
+        redirect_uri: Where the provider sends browsers back to.
+        login_allow: Rules as `settings.values.login_rules` gives them; empty: all users of the
+            provider.
+        workerd: None: found by itself.
+        warnings: What works but deserves a line in the log.
+    """
+
+    dev: bool
+    base_domain: str
+    public: PublicUrls
+    listen: tuple[Endpoint, ...]
+    use_forwarded_host: bool
+    trusted_proxies: tuple[Network, ...]
+    data_dir: Path
+    jwt_secret: str | None = attrs.field(repr=_hidden)
+    provider: Provider | None
+    redirect_uri: str
+    login_allow: tuple[str, ...]
+    workerd: Path | None
+    isolation: Isolation
+    egress_allow: tuple[Network, ...]
+    max_cells: int
+    cell_memory: int
+    cell_idle_timeout: float
+    check_timeout: float
+    max_upload_size: int
+    response_timeout: float
+    drain_timeout: float
+    log_format: str
+    access_log: bool
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,317 @@
+"""
+The one table of settings: the loader, `--help`, `config/env.example` and the table in
+`docs/operators.md` are all made from it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from workerd_faas.settings import endpoints, values
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """
+    One name that the daemon reads.
+
+    Attributes:
+        meaning: One sentence for an operator, without a full stop.
+        read: Text to value; raises `ValueError` saying what would be right.
+        default: The text that counts when none is given.
+        dev_default: The same with `--dev`, where it differs.
+        default_words: What happens without a value, where that is no fixed text.
+        example: A value that is right.
+        required: The daemon does not start without it, except with `--dev`.
+        secret: Never shown, no option of its own, and `<name>_FILE` may name a file that holds it.
+    """
+
+    group: str
+    name: str
+    meaning: str
+    read: Callable[[str], Any]
+    example: str
+    default: str | None = None
+    dev_default: str | None = None
+    default_words: str = ""
+    required: bool = False
+    secret: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """
+        The name of the variant that names a file.
+        """
+        return f"{self.name}_FILE"
+
+    @property
+    def option(self) -> str:
+        """
+        The option of `twistd workerd-faas`, without dashes before it. Other users of the machine
+        can see a command line, so that a secret has the option of its file variant only.
+        """
+        return (self.file_name if self.secret else self.name).lower().replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """
+        The environment variable that `option` stands for.
+        """
+        return self.file_name if self.secret else self.name
+
+    def default_for(self, dev: bool) -> str | None:
+        """
+        The text that counts when none is given.
+        """
+        return self.dev_default if dev and self.dev_default is not None else self.default
+
+    @property
+    def default_shown(self) -> str:
+        """
+        The default as documentation says it.
+        """
+        words = self.default_words or self.default or ("required" if self.required else "none")
+        return words + (f"; with --dev: {self.dev_default}" if self.dev_default else "")
+
+
+_ADDRESS: Final = "Address"
+_LOGIN: Final = "Login"
+_FUNCTIONS: Final = "Functions"
+_OPERATION: Final = "Operation"
+
+SETTINGS: Final = (
+    Setting(
+        group=_ADDRESS,
+        name="BASE_DOMAIN",
+        meaning="The host of the management API; functions answer on names below it",
+        read=values.domain,
+        required=True,
+        dev_default="localhost",
+        example="faas.example.com",
+    ),
+    Setting(
+        group=_ADDRESS,
+        name="PUBLIC_URL",
+        meaning="Scheme, BASE_DOMAIN and port as browsers see them",
+        read=values.origin,
+        default_words="the origin of OIDC_REDIRECT_URI, else https://BASE_DOMAIN; "
+        "on localhost http with the port of LISTEN",
+        example="https://faas.example.com",
+    ),
+    Setting(
+        group=_ADDRESS,
+        name="LISTEN",
+        meaning="Where to listen: one or several Twisted endpoint strings, separated by spaces",
+        read=endpoints.endpoints,
+        default="tcp:8080:interface=127.0.0.1",
+        example="tcp:8080:interface=127.0.0.1",
+    ),
+    Setting(
+        group=_ADDRESS,
+        name="USE_FORWARDED_HOST",
+        meaning="Take the host from X-Forwarded-Host when a trusted proxy sends it",
+        read=values.flag,
+        default="false",
+        example="true",
+    ),
+    Setting(
+        group=_ADDRESS,
+        name="TRUSTED_PROXIES",
+        meaning="Address blocks of the reverse proxies whose forwarding headers are believed",
+        read=values.networks,
+        default_words="none; with USE_FORWARDED_HOST=true: 127.0.0.0/8 ::1/128",
+        example="10.0.0.0/24",
+    ),
+    Setting(
+        group=_ADDRESS,
+        name="DATA_DIR",
+        meaning="The directory of the database and the uploaded code",
+        read=values.path,
+        default="/var/lib/workerd-faas",
+        dev_default=".data",
+        example="/var/lib/workerd-faas",
+    ),
+    Setting(
+        group=_LOGIN,
+        name="JWT_SECRET",
+        meaning="The key that signs access tokens: at least 32 random bytes",
+        read=values.signing_secret,
+        required=True,
+        secret=True,
+        default_words="required; with --dev: made and kept in DATA_DIR",
+        example="the output of: openssl rand -base64 48",
+    ),
+    Setting(
+        group=_LOGIN,
+        name="OIDC_ISSUER",
+        meaning="The OpenID Connect provider; its endpoints are found by discovery",
+        read=values.issuer,
+        required=True,
+        default_words="required; with --dev: a built-in provider",
+        example="https://login.example.com",
+    ),
+    Setting(
+        group=_LOGIN,
+        name="OIDC_CLIENT_ID",
+        meaning="Our client id at the provider",
+        read=values.text,
+        required=True,
+        default_words="required with OIDC_ISSUER",
+        example="workerd-faas",
+    ),
+    Setting(
+        group=_LOGIN,
+        name="OIDC_CLIENT_SECRET",
+        meaning="Our client secret at the provider",
+        read=values.given_secret,
+        required=True,
+        secret=True,
+        default_words="required with OIDC_ISSUER",
+        example="what the provider shows for this client",
+    ),
+    Setting(
+        group=_LOGIN,
+        name="OIDC_REDIRECT_URI",
+        meaning="Where the provider sends browsers back to, as registered there",
+        read=values.any_url,
+        default_words="PUBLIC_URL/auth/callback",
+        example="https://faas.example.com/auth/callback",
+    ),
+    Setting(
+        group=_LOGIN,
+        name="OIDC_AUTHORIZATION_ENDPOINT",
+        meaning="Replaces the authorization endpoint that discovery gives",
+        read=values.url,
+        default_words="by discovery",
+        example="https://login.example.com/authorize",
+    ),
+    Setting(
+        group=_LOGIN,
+        name="OIDC_TOKEN_ENDPOINT",
+        meaning="Replaces the token endpoint that discovery gives",
+        read=values.url,
+        default_words="by discovery",
+        example="https://login.example.com/token",
+    ),
+    Setting(
+        group=_LOGIN,
+        name="OIDC_USERINFO_ENDPOINT",
+        meaning="Replaces the userinfo endpoint that discovery gives",
+        read=values.url,
+        default_words="by discovery",
+        example="https://login.example.com/userinfo",
+    ),
+    Setting(
+        group=_LOGIN,
+        name="LOGIN_ALLOW",
+        meaning="Who may log in: verified e-mail addresses, @domain, or sub:SUBJECT",
+        read=values.login_rules,
+        default_words="everyone whom the provider lets in",
+        example="@example.com alice@partner.example",
+    ),
+    Setting(
+        group=_FUNCTIONS,
+        name="WORKERD",
+        meaning="The workerd program",
+        read=values.program,
+        default_words="found in the installation's node_modules or in PATH",
+        example="/opt/workerd-faas/node_modules/workerd/bin/workerd",
+    ),
+    Setting(
+        group=_FUNCTIONS,
+        name="ISOLATION",
+        meaning="What shares a workerd process: the functions of an account, one function, or all",
+        read=values.choice("account", "function", "shared"),
+        default="account",
+        example="function",
+    ),
+    Setting(
+        group=_FUNCTIONS,
+        name="EGRESS_ALLOW",
+        meaning="Private address blocks that functions may reach, besides all public addresses",
+        read=values.networks,
+        default_words="none",
+        example="10.0.5.0/24",
+    ),
+    Setting(
+        group=_FUNCTIONS,
+        name="MAX_CELLS",
+        meaning="How many workerd processes may run functions at a time",
+        read=values.count,
+        default="200",
+        example="50",
+    ),
+    Setting(
+        group=_FUNCTIONS,
+        name="CELL_MEMORY",
+        meaning="How much memory the functions of one workerd process may use",
+        read=values.size,
+        default="256MiB",
+        example="512MiB",
+    ),
+    Setting(
+        group=_FUNCTIONS,
+        name="CELL_IDLE_TIMEOUT",
+        meaning="How long a workerd process without requests is kept",
+        read=values.duration,
+        default="10m",
+        example="1h",
+    ),
+    Setting(
+        group=_FUNCTIONS,
+        name="CHECK_TIMEOUT",
+        meaning="How long an uploaded function may take to load",
+        read=values.duration,
+        default="1s",
+        example="3s",
+    ),
+    Setting(
+        group=_FUNCTIONS,
+        name="MAX_UPLOAD_SIZE",
+        meaning="The largest request that uploads a function",
+        read=values.size,
+        default="96MiB",
+        example="16MiB",
+    ),
+    Setting(
+        group=_OPERATION,
+        name="RESPONSE_TIMEOUT",
+        meaning="How long a function may take until its answer begins",
+        read=values.duration,
+        default="100s",
+        example="30s",
+    ),
+    Setting(
+        group=_OPERATION,
+        name="DRAIN_TIMEOUT",
+        meaning="How long a stop waits for requests that are being answered",
+        read=values.duration,
+        default="30s",
+        example="10s",
+    ),
+    Setting(
+        group=_OPERATION,
+        name="LOG_FORMAT",
+        meaning="How the log is written: text for people, json for machines",
+        read=values.choice("text", "json"),
+        default="text",
+        example="json",
+    ),
+    Setting(
+        group=_OPERATION,
+        name="ACCESS_LOG",
+        meaning="Log a line for each request",
+        read=values.flag,
+        default="false",
+        example="true",
+    ),
+)
+
+BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+
+VARIABLES: Final = frozenset(
+    {setting.name for setting in SETTINGS}
+    | {setting.file_name for setting in SETTINGS if setting.secret}
+)
+"""Every environment variable that is read."""

@@ -1,0 +1,135 @@
+"""`twistd workerd-faas`: its options, which mirror the settings, and the service it runs."""
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, Final, NoReturn
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from workerd_faas import reactor
+from workerd_faas.settings.load import SettingsError, load
+from workerd_faas.settings.model import Settings
+from workerd_faas.settings.table import SETTINGS, Setting
+
+_ENV_FILE: Final = Path(".env")
+
+_EXAMPLES: Final = """
+To try it, with everything on loopback:
+    twistd -n workerd-faas --dev
+
+In production, behind a reverse proxy that terminates TLS:
+    export BASE_DOMAIN=faas.example.com
+    export JWT_SECRET_FILE=/etc/workerd-faas/jwt-secret
+    export OIDC_ISSUER=https://login.example.com OIDC_CLIENT_ID=workerd-faas
+    export OIDC_CLIENT_SECRET_FILE=/etc/workerd-faas/oidc-secret
+    export USE_FORWARDED_HOST=true
+    twistd -n workerd-faas
+
+With TLS of its own:
+    twistd -n workerd-faas --listen ssl:443:privateKey=key.pem:certKey=cert.pem
+
+To see whether a configuration is right before it is used:
+    workerd-faas check-config
+"""
+
+
+def _parameter(setting: Setting) -> list[str | None]:
+    meaning = setting.meaning
+    if setting.secret:
+        meaning = f"File that holds {setting.name}. {meaning}"
+    return [
+        setting.option,
+        None,
+        None,
+        f"{meaning}. [{setting.variable}; default: {setting.default_shown}]",
+    ]
+
+
+class Options(usage.Options):
+    """
+    Every setting as an option, `--dev` and `--env-file`.
+
+    Attributes:
+        settings: What was read; there once the options have been parsed.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Serve Cloudflare Workers code on this machine. "
+        "Every option is also an environment variable, whose name is in brackets; an option "
+        "counts before the environment, the environment before the env file. "
+        "Relative paths are below the working directory."
+    )
+
+    optFlags: ClassVar = [
+        [
+            "dev",
+            None,
+            "For development: everything on loopback, any name signs in, secrets are made by "
+            "themselves.",
+        ]
+    ]
+    optParameters: ClassVar = [
+        ["env-file", None, None, "File of NAME=value lines. [default: .env if there is one]"],
+        *(_parameter(setting) for setting in SETTINGS),
+    ]
+
+    settings: Settings
+
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        What `--help` prints, with examples below it whose lines stay as they are.
+        """
+        return super().getUsage(width) + _EXAMPLES
+
+    def opt_version(self) -> NoReturn:
+        """
+        Print the version and exit.
+        """
+        print("workerd-faas", version("workerd-faas"))  # noqa: T201
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """
+        Choose the reactor, before anything can import another one, and read the settings.
+
+        Raises:
+            usage.UsageError: with every problem at once.
+        """
+        overrides = {
+            setting.variable: self[setting.option]
+            for setting in SETTINGS
+            if self[setting.option] is not None
+        }
+        try:
+            reactor.install()
+            self.settings = load(
+                os.environ,
+                env_file=env_file(self["env-file"]),
+                overrides=overrides,
+                dev=bool(self["dev"]),
+            )
+        except (SettingsError, reactor.WrongReactor) as error:
+            raise usage.UsageError(str(error)) from error
+
+
+def env_file(named: str | None) -> Path | None:
+    """
+    The file to read settings from: the one that was named, else `.env` if there is one.
+    """
+    if named is not None:
+        return Path(named)
+    return _ENV_FILE if _ENV_FILE.exists() else None
+
+
+def makeService(options: Options) -> IService:
+    """
+    The daemon, wired.
+    """
+    from workerd_faas.assembly import build
+
+    installed: Any = reactor.install()
+    return build(installed, options.settings)
