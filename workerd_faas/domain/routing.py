@@ -113,6 +113,13 @@ class RoutingTable:
         """
         self._functions.pop(function, None)
 
+    def owner(self, function: str) -> str | None:
+        """
+        The account that has the function's name, if any has.
+        """
+        entry = self._functions.get(function)
+        return None if entry is None else entry.account_id
+
     def is_sticky(self, function: str) -> bool:
         """
         Whether a request's version key could make a difference.

@@ -39,23 +39,20 @@ class SQLCatalog:
         """
         return await self._database.run(_bundles)
 
-    async def add_version(self, version: Version) -> Version:
+    async def add_version(
+        self, version: Version, *, deployment: Deployment | None = None, alias: str | None = None
+    ) -> Version:
         """
         See `usecases.ports.Catalog.add_version`.
         """
-        return await self._database.run(lambda cursor: _add_version(cursor, version))
 
-    async def add_version_and_deploy(
-        self, version: Version, deployment: Deployment
-    ) -> tuple[Version, Deployment]:
-        """
-        See `usecases.ports.Catalog.add_version_and_deploy`.
-        """
-
-        def work(cursor: Cursor) -> tuple[Version, Deployment]:
+        def work(cursor: Cursor) -> Version:
             stored = _add_version(cursor, version)
-            _insert_deployment(cursor, deployment)
-            return stored, deployment
+            if deployment is not None:
+                _insert_deployment(cursor, deployment)
+            if alias is not None:
+                _set_alias(cursor, version.function, alias, version.id, version.created_at)
+            return stored
 
         return await self._database.run(work)
 
@@ -109,10 +106,7 @@ class SQLCatalog:
 
     async def version_to_run(self, account_id: str | None, version_id: str) -> Version:
         """
-        A version by its id alone, of this account or (None) of any.
-
-        Raises:
-            Problem: `VERSION_NOT_FOUND`.
+        See `usecases.ports.Catalog.version_to_run`.
         """
         return await self._database.run(
             lambda cursor: _version_to_run(cursor, account_id, version_id)
@@ -174,14 +168,7 @@ class SQLCatalog:
         def work(cursor: Cursor) -> Alias:
             _function(cursor, account_id, name)
             _version(cursor, account_id, name, version_id)
-            cursor.execute(
-                "INSERT INTO aliases (function, name, version_id, created_at, modified_at)"
-                " VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (function, name) DO UPDATE"
-                " SET version_id = excluded.version_id, modified_at = excluded.modified_at"
-                f" RETURNING {rows.ALIAS}",
-                (name, alias, version_id, timestamp(now)),
-            )
-            return rows.alias_of(cursor.fetchone())
+            return _set_alias(cursor, name, alias, version_id, now)
 
         return await self._database.run(work)
 
@@ -326,6 +313,17 @@ def _insert_deployment(cursor: Cursor, deployment: Deployment) -> None:
         "UPDATE functions SET modified_at = ? WHERE name = ?",
         (timestamp(deployment.created_at), deployment.function),
     )
+
+
+def _set_alias(cursor: Cursor, function: str, alias: str, version_id: str, now: datetime) -> Alias:
+    cursor.execute(
+        "INSERT INTO aliases (function, name, version_id, created_at, modified_at)"
+        " VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (function, name) DO UPDATE"
+        " SET version_id = excluded.version_id, modified_at = excluded.modified_at"
+        f" RETURNING {rows.ALIAS}",
+        (function, alias, version_id, timestamp(now)),
+    )
+    return rows.alias_of(cursor.fetchone())
 
 
 def _marks(columns: Sequence[object]) -> str:

@@ -85,19 +85,15 @@ class Catalog(Protocol):
         Everything that routing needs, of all functions.
         """
 
-    async def add_version(self, version: Version) -> Version:
+    async def add_version(
+        self, version: Version, *, deployment: Deployment | None = None, alias: str | None = None
+    ) -> Version:
         """
-        Store a version, and the function if this is its first; the store fills in `number`.
+        Store a version, and the function if this is its first; the store fills in `number`. With
+        `deployment` it is also deployed, with `alias` also named so, in the same transaction.
 
         Raises:
             Problem: `NAME_TAKEN` when the name belongs to another account.
-        """
-
-    async def add_version_and_deploy(
-        self, version: Version, deployment: Deployment
-    ) -> tuple[Version, Deployment]:
-        """
-        Both in one transaction. Raises as `add_version`.
         """
 
     async def add_deployment(self, account_id: str, deployment: Deployment) -> Deployment:
@@ -133,6 +129,14 @@ class Catalog(Protocol):
         """
         Raises:
             Problem: `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`.
+        """
+
+    async def version_to_run(self, account_id: str | None, version_id: str) -> Version:
+        """
+        A version by its id alone, of this account or (None) of any.
+
+        Raises:
+            Problem: `VERSION_NOT_FOUND`.
         """
 
     async def versions(self, account_id: str, name: str, limit: int) -> Sequence[Version]:

@@ -1,0 +1,34 @@
+"""How much an upload may be. Cloudflare's and the worker loader's own numbers where they exist."""
+
+import attrs
+
+MIB = 1 << 20
+
+
+@attrs.frozen(kw_only=True)
+class UploadLimits:
+    """
+    Bounds of one upload.
+
+    Attributes:
+        code: Bytes of all modules together; the loader takes no more than 64 MiB.
+        env: Bytes of all bindings as JSON; the loader takes no more than 1 MiB.
+        modules: How many modules.
+        metadata: Bytes of the metadata document.
+        metadata_depth: How deep it may nest.
+        flags: How many compatibility flags.
+    """
+
+    code: int = 64 * MIB
+    env: int = 1 * MIB
+    modules: int = 1000
+    metadata: int = 2 * MIB
+    metadata_depth: int = 64
+    flags: int = 100
+
+    @property
+    def body(self) -> int:
+        """
+        Bytes of the multipart body: code, source maps of the same size, metadata, part headers.
+        """
+        return 2 * self.code + self.metadata + self.modules * 2048

@@ -1,0 +1,64 @@
+"""What a cell is given to run, and what happens when the stored code is damaged."""
+
+import attrs
+from twisted.logger import Logger
+
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.model import Version
+from workerd_faas.domain.routing import RoutingTable
+from workerd_faas.usecases.ports import Bundles, Catalog, VersionLoader
+from workerd_faas.wire.bundle import load_document
+
+
+@attrs.define(kw_only=True, eq=False)
+class StoredVersions:
+    """
+    Load documents from the catalog and the bundles: `usecases.ports.VersionLoader`.
+
+    A damaged bundle is never handed out. Its version is quarantined: where the current deployment
+    needs it, the last deployment without a damaged version serves in its place until the next
+    deploy or start.
+    """
+
+    log = Logger()
+
+    catalog: Catalog
+    bundles: Bundles
+    routes: RoutingTable
+    _damaged: set[str] = attrs.Factory(set)
+
+    async def load_document(self, account_id: str | None, version_id: str) -> bytes:
+        """
+        See `usecases.ports.VersionLoader.load_document`.
+        """
+        version = await self.catalog.version_to_run(account_id, version_id)
+        try:
+            bundle = await self.bundles.get(version.bundle)
+        except Problem as problem:
+            if problem.kind is Kind.BUNDLE_CORRUPT:
+                await self._quarantine(version)
+            raise
+        self._damaged.discard(version.id)
+        return load_document(version, bundle)
+
+    async def _quarantine(self, version: Version) -> None:
+        self._damaged.add(version.id)
+        history = await self.catalog.deployments(version.account_id, version.function, 100)
+        current = {split.version_id for split in history[0].splits} if history else set()
+        if version.id not in current:
+            return
+        for deployment in history:
+            if not self._damaged & {split.version_id for split in deployment.splits}:
+                self.routes.deployed(version.function, deployment.splits)
+                self.log.error(
+                    "{function} of {account}: version {version} is damaged, serving deployment "
+                    "{deployment} in its place",
+                    function=version.function,
+                    account=version.account_id,
+                    version=version.id,
+                    deployment=deployment.id,
+                )
+                return
+
+
+_check: type[VersionLoader] = StoredVersions

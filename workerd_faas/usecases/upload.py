@@ -1,0 +1,163 @@
+"""Reading an upload: the parts of the form become code and what is said about it. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.limits import UploadLimits
+from workerd_faas.domain.model import Binding, Module, ModuleKind
+from workerd_faas.domain.modules import normalise_module_name
+from workerd_faas.wire.content_types import CONTENT_TYPE_OF, kind_of
+from workerd_faas.wire.metadata import Metadata, parse_metadata
+
+METADATA_PART: Final = "metadata"
+
+
+@attrs.frozen(kw_only=True)
+class Upload:
+    """
+    A checked upload. `modules` includes source maps; `metadata.main_module` is normalised.
+    """
+
+    metadata: Metadata
+    modules: tuple[Module, ...]
+
+    @property
+    def size(self) -> int:
+        """
+        Bytes of code, source maps not counted.
+        """
+        return sum(len(m.content) for m in self.modules if m.kind is not ModuleKind.SOURCE_MAP)
+
+
+def read_upload(parts: Sequence[tuple[str, str | None, bytes]], limits: UploadLimits) -> Upload:
+    """
+    Args:
+        parts: Name, content type and content of each part of the form; one is `metadata`.
+
+    Raises:
+        Problem: saying which part is wrong and what would be right.
+    """
+    documents = [content for name, _, content in parts if name == METADATA_PART]
+    if not documents:
+        raise Problem(
+            kind=Kind.INVALID_METADATA,
+            message="The upload has no part named 'metadata' with the JSON that describes it.",
+        )
+    metadata = parse_metadata(
+        documents[0],
+        max_bytes=limits.metadata,
+        max_depth=limits.metadata_depth,
+        max_flags=limits.flags,
+    )
+    modules = _modules([part for part in parts if part[0] != METADATA_PART], limits)
+    main = normalise_module_name(metadata.main_module)
+    _check_main(main, {module.name: module for module in modules})
+    return Upload(metadata=attrs.evolve(metadata, main_module=main), modules=modules)
+
+
+def merge_bindings(metadata: Metadata, newest: Sequence[Binding]) -> tuple[Binding, ...]:
+    """
+    The bindings of the new version: those sent, and those taken over from the newest version.
+
+    Raises:
+        Problem: `INHERIT_MISSING` when one to inherit is not there.
+    """
+    sent = {binding.name for binding in metadata.bindings} | set(metadata.inherit)
+    by_name: Mapping[str, Binding] = {binding.name: binding for binding in newest}
+    taken = []
+    for name in metadata.inherit:
+        if name not in by_name:
+            raise Problem(kind=Kind.INHERIT_MISSING, message=f"inherit binding '{name}' is invalid")
+        taken.append(by_name[name])
+    kept = [b for b in newest if b.kind in metadata.keep and b.name not in sent]
+    return (*metadata.bindings, *taken, *kept)
+
+
+def check_env_size(bindings: Sequence[Binding], limits: UploadLimits) -> None:
+    """
+    Raises:
+        Problem: `SCRIPT_TOO_LARGE` when the bindings are more than a function can be given.
+    """
+    env = {binding.name: binding.value for binding in bindings}
+    size = len(json.dumps(env, ensure_ascii=False).encode())
+    if size > limits.env:
+        raise Problem(
+            kind=Kind.SCRIPT_TOO_LARGE,
+            message=f"The bindings take {size} bytes; {limits.env} are allowed.",
+        )
+
+
+def _modules(
+    parts: Sequence[tuple[str, str | None, bytes]], limits: UploadLimits
+) -> tuple[Module, ...]:
+    if len(parts) > limits.modules:
+        raise Problem(
+            kind=Kind.SCRIPT_TOO_LARGE,
+            message=f"The upload has {len(parts)} modules; {limits.modules} are allowed.",
+        )
+    spelled: dict[str, str] = {}
+    modules = []
+    for sent_name, content_type, content in parts:
+        name = normalise_module_name(sent_name)
+        if name in spelled:
+            raise Problem(
+                kind=Kind.INVALID_MODULE,
+                message=f"The modules {spelled[name]!r} and {sent_name!r} are the same path.",
+            )
+        spelled[name] = sent_name
+        modules.append(Module(name=name, kind=_kind(name, content_type), content=content))
+    _check_sizes(modules, limits)
+    return tuple(modules)
+
+
+def _kind(name: str, content_type: str | None) -> ModuleKind:
+    kind = kind_of(name, content_type)
+    if kind is None:
+        what = (
+            "has no content type and an extension that says nothing"
+            if content_type is None
+            else f"has the content type {content_type[:80]!r}"
+        )
+        known = ", ".join(CONTENT_TYPE_OF.values())
+        raise Problem(
+            kind=Kind.INVALID_MODULE, message=f"The module {name!r} {what}: use one of {known}."
+        )
+    return kind
+
+
+def _check_sizes(modules: Sequence[Module], limits: UploadLimits) -> None:
+    maps = sum(len(m.content) for m in modules if m.kind is ModuleKind.SOURCE_MAP)
+    code = sum(len(m.content) for m in modules) - maps
+    for what, size in (("code", code), ("source maps", maps)):
+        if size > limits.code:
+            raise Problem(
+                kind=Kind.SCRIPT_TOO_LARGE,
+                message=f"The {what} of this upload take {size} bytes; {limits.code} are allowed.",
+            )
+
+
+def _check_main(main: str, modules: Mapping[str, Module]) -> None:
+    module = modules.get(main)
+    if module is None:
+        raise Problem(
+            kind=Kind.INVALID_SCRIPT,
+            message=f'Uncaught Error: No such module "{main}".\n'
+            f"  The metadata names it as 'main_module', but the upload has no such part.",
+        )
+    if module.kind in {ModuleKind.PYTHON, ModuleKind.PYTHON_REQUIREMENT}:
+        raise Problem(
+            kind=Kind.UNSUPPORTED,
+            message="Python Workers need Pyodide, which is not part of the workerd binary: "
+            "they are not supported yet.",
+        )
+    if module.kind is not ModuleKind.ESM:
+        sent = CONTENT_TYPE_OF[module.kind]
+        raise Problem(
+            kind=Kind.INVALID_SCRIPT,
+            message=f"The main module {main!r} was sent as {sent}; "
+            "it must be an ES module: application/javascript+module.",
+        )

@@ -1,0 +1,381 @@
+"""What can be done with Workers: upload, deploy, name, list, delete."""
+
+import math
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import attrs
+from twisted.logger import Logger
+
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.limits import UploadLimits
+from workerd_faas.domain.model import (
+    Alias,
+    Binding,
+    Code,
+    Deployment,
+    Function,
+    ModuleKind,
+    Principal,
+    Split,
+    Version,
+    new_version_id,
+)
+from workerd_faas.domain.names import check_alias, check_function_name
+from workerd_faas.domain.routing import RoutingTable
+from workerd_faas.usecases.access import account_for
+from workerd_faas.usecases.ports import (
+    Bundles,
+    Catalog,
+    Cells,
+    Checker,
+    OwnedWork,
+    WallClock,
+)
+from workerd_faas.usecases.serial import SerialByName
+from workerd_faas.usecases.upload import Upload, check_env_size, merge_bindings
+from workerd_faas.wire.bundle import encode_bundle
+
+T = TypeVar("T")
+
+MAX_SPLITS: Final = 10
+MAX_LISTED: Final = 100
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+TRIGGERS: Final = frozenset({"upload", "secret", "rollback", "promotion", "deployment"})
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """
+    Whose function a request is about.
+    """
+
+    principal: Principal
+    account_id: str
+    function: str
+
+
+@attrs.frozen(kw_only=True)
+class Stored:
+    """
+    The outcome of an upload.
+    """
+
+    version: Version
+    deployment: Deployment | None
+    alias: str | None
+    notes: tuple[str, ...]
+
+
+@attrs.define(kw_only=True, eq=False)
+class Workers:
+    """
+    The verbs. Every change is owned by `work`, so that a client that hangs up cannot interrupt
+    it, and changes of one function happen one after the other.
+    """
+
+    log = Logger()
+
+    catalog: Catalog
+    bundles: Bundles
+    checker: Checker
+    cells: Cells
+    routes: RoutingTable
+    work: OwnedWork
+    clock: WallClock
+    limits: UploadLimits = attrs.Factory(UploadLimits)
+    _serial: SerialByName = attrs.Factory(SerialByName)
+
+    async def upload(
+        self, target: Target, read: Callable[[], Upload], *, source: str, deploy: bool
+    ) -> Stored:
+        """
+        Check and store a version; with `deploy`, also let it serve all requests.
+
+        Args:
+            target: The function, which comes to be with its first version.
+            read: Gives the upload; called once access has been granted.
+            source: What sent it: `wrangler`, `wrkst`, `api`.
+            deploy: Whether to deploy it at 100 % in the same transaction.
+
+        Raises:
+            Problem: saying what to mend; then nothing was stored.
+        """
+        account_for(target.principal, target.account_id)
+        check_function_name(target.function)
+        self._check_owner(target)
+        upload = read()
+        return await self._change(
+            target, lambda: self._store(target, upload, source=source, deploy=deploy)
+        )
+
+    async def deploy(
+        self,
+        target: Target,
+        splits: Sequence[Split],
+        *,
+        source: str,
+        message: str | None = None,
+        triggered_by: str | None = None,
+    ) -> Deployment:
+        """
+        Let these versions serve the function, each its share. When this returns, the next request
+        is served so.
+
+        Raises:
+            Problem: `DEPLOYMENT_INVALID`, `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `FORBIDDEN`.
+        """
+        account_for(target.principal, target.account_id)
+        check_splits(splits)
+        deployment = self._deployment(target, splits, source, message, triggered_by or "deployment")
+
+        async def change() -> Deployment:
+            stored = await self.catalog.add_deployment(target.account_id, deployment)
+            self.routes.deployed(target.function, stored.splits)
+            self._log_deployed(target, stored)
+            return stored
+
+        return await self._change(target, change)
+
+    async def set_alias(self, target: Target, alias: str, version_id: str) -> Alias:
+        """
+        Let `alias` name a version.
+
+        Raises:
+            Problem: `INVALID_NAME`, `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `FORBIDDEN`.
+        """
+        account_for(target.principal, target.account_id)
+        check_alias(alias)
+
+        async def change() -> Alias:
+            stored = await self.catalog.set_alias(
+                target.account_id, target.function, alias, version_id, self.clock.now()
+            )
+            self.routes.alias_set(target.function, alias, version_id)
+            return stored
+
+        return await self._change(target, change)
+
+    async def remove_alias(self, target: Target, alias: str) -> None:
+        """
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `ALIAS_NOT_FOUND`, `FORBIDDEN`.
+        """
+        account_for(target.principal, target.account_id)
+
+        async def change() -> None:
+            await self.catalog.remove_alias(target.account_id, target.function, alias)
+            self.routes.alias_removed(target.function, alias)
+
+        await self._change(target, change)
+
+    async def delete(self, target: Target) -> None:
+        """
+        Remove the function with all its versions; its name is free again.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`.
+        """
+        account_for(target.principal, target.account_id)
+
+        async def change() -> None:
+            gone = await self.catalog.remove_function(target.account_id, target.function)
+            self.routes.removed(target.function)
+            for version_id in gone:
+                self.cells.version_removed(target.account_id, version_id)
+            self.log.info(
+                "{function} of {account} deleted by {author}",
+                function=target.function,
+                account=target.account_id,
+                author=target.principal.subject,
+            )
+
+        await self._change(target, change)
+
+    async def function(self, target: Target) -> Function:
+        """
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`.
+        """
+        account_for(target.principal, target.account_id)
+        return await self.catalog.function(target.account_id, target.function)
+
+    async def functions(
+        self, principal: Principal, account_id: str
+    ) -> Sequence[tuple[Function, Deployment | None]]:
+        """
+        Raises:
+            Problem: `FORBIDDEN`.
+        """
+        account_for(principal, account_id)
+        return await self.catalog.functions(account_id)
+
+    async def version(self, target: Target, version_id: str) -> Version:
+        """
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `FORBIDDEN`.
+        """
+        account_for(target.principal, target.account_id)
+        return await self.catalog.version(target.account_id, target.function, version_id)
+
+    async def versions(self, target: Target) -> Sequence[Version]:
+        """
+        The newest first, at most `MAX_LISTED`.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`.
+        """
+        account_for(target.principal, target.account_id)
+        return await self.catalog.versions(target.account_id, target.function, MAX_LISTED)
+
+    async def deployments(self, target: Target) -> Sequence[Deployment]:
+        """
+        The current one first, at most `MAX_LISTED`.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`.
+        """
+        account_for(target.principal, target.account_id)
+        return await self.catalog.deployments(target.account_id, target.function, MAX_LISTED)
+
+    async def aliases(self, target: Target) -> Sequence[Alias]:
+        """
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`.
+        """
+        account_for(target.principal, target.account_id)
+        return await self.catalog.aliases(target.account_id, target.function)
+
+    async def _change(self, target: Target, change: Callable[[], Awaitable[T]]) -> T:
+        return await self.work.finish(lambda: self._serial.run(target.function, change))
+
+    async def _newest_bindings(self, target: Target) -> Sequence[Binding]:
+        if self.routes.owner(target.function) is None:
+            return ()
+        newest = await self.catalog.versions(target.account_id, target.function, 1)
+        return newest[0].bindings
+
+    def _deployment(
+        self,
+        target: Target,
+        splits: Sequence[Split],
+        source: str,
+        message: str | None,
+        triggered_by: str,
+    ) -> Deployment:
+        return Deployment(
+            id=str(uuid.uuid4()),
+            function=target.function,
+            created_at=self.clock.now(),
+            author=target.principal.author,
+            source=source,
+            splits=tuple(splits),
+            message=message,
+            triggered_by=triggered_by,
+        )
+
+    def _check_owner(self, target: Target) -> None:
+        owner = self.routes.owner(target.function)
+        if owner not in (None, target.account_id):
+            raise Problem(
+                kind=Kind.NAME_TAKEN,
+                message=f"The name {target.function!r} is taken: choose another one.",
+            )
+
+    async def _store(self, target: Target, upload: Upload, *, source: str, deploy: bool) -> Stored:
+        metadata = upload.metadata
+        bindings = metadata.bindings
+        if metadata.inherit or metadata.keep:
+            bindings = merge_bindings(metadata, await self._newest_bindings(target))
+        check_env_size(bindings, self.limits)
+        code = Code(
+            main_module=metadata.main_module,
+            modules=tuple(m for m in upload.modules if m.kind is not ModuleKind.SOURCE_MAP),
+            compatibility_date=metadata.compatibility_date,
+            compatibility_flags=metadata.compatibility_flags,
+            bindings=bindings,
+        )
+        report = await self.checker.check(target.function, code)
+        digest = await self.bundles.put(encode_bundle(code.main_module, upload.modules))
+        version = Version(
+            id=new_version_id(),
+            function=target.function,
+            account_id=target.account_id,
+            number=0,
+            created_at=self.clock.now(),
+            author=target.principal.author,
+            source=source,
+            bundle=digest,
+            size=upload.size,
+            main_module=code.main_module,
+            compatibility_date=code.compatibility_date,
+            compatibility_flags=code.compatibility_flags,
+            bindings=bindings,
+            handlers=report.handlers,
+            startup_ms=report.startup_ms,
+            message=metadata.message,
+            tag=metadata.tag,
+        )
+        deployment = None
+        if deploy:
+            everything = [Split(version_id=version.id, percentage=100)]
+            deployment = self._deployment(target, everything, source, metadata.message, "upload")
+        stored = await self.catalog.add_version(
+            version, deployment=deployment, alias=metadata.alias
+        )
+        self._announce(target, stored, deployment, metadata.alias)
+        return Stored(
+            version=stored, deployment=deployment, alias=metadata.alias, notes=metadata.notes
+        )
+
+    def _announce(
+        self, target: Target, version: Version, deployment: Deployment | None, alias: str | None
+    ) -> None:
+        self.routes.version_added(target.account_id, target.function, version.id)
+        if alias is not None:
+            self.routes.alias_set(target.function, alias, version.id)
+        self.log.info(
+            "{function} of {account}: version {version} uploaded by {author}",
+            function=target.function,
+            account=target.account_id,
+            version=version.id,
+            author=target.principal.subject,
+            size=version.size,
+        )
+        if deployment is not None:
+            self.routes.deployed(target.function, deployment.splits)
+            self._log_deployed(target, deployment)
+
+    def _log_deployed(self, target: Target, deployment: Deployment) -> None:
+        self.log.info(
+            "{function} of {account}: {versions} deployed by {author}",
+            function=target.function,
+            account=target.account_id,
+            versions={split.version_id: split.percentage for split in deployment.splits},
+            deployment=deployment.id,
+            author=target.principal.subject,
+        )
+
+
+def check_splits(splits: Sequence[Split]) -> None:
+    """
+    Raises:
+        Problem: `DEPLOYMENT_INVALID` unless these are different versions whose percentages are
+            from 0 to 100 and sum to 100.
+    """
+    problem = None
+    if not 1 <= len(splits) <= MAX_SPLITS:
+        problem = f"names 1 to {MAX_SPLITS} versions"
+    elif not all(_UUID.fullmatch(split.version_id) for split in splits):
+        problem = "names each version by its whole id, a lower-case UUID"
+    elif len({split.version_id for split in splits}) != len(splits):
+        problem = "names each version once"
+    elif not all(math.isfinite(s.percentage) and 0 <= s.percentage <= 100 for s in splits):
+        problem = "gives each version a percentage from 0 to 100"
+    elif not math.isclose(sum(s.percentage for s in splits), 100, abs_tol=0.001):
+        problem = "has percentages that sum to 100"
+    if problem is not None:
+        raise Problem(kind=Kind.DEPLOYMENT_INVALID, message=f"A deployment {problem}.")
