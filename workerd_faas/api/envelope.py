@@ -32,12 +32,17 @@ def write_json(request: IRequest, status: int, document: Any) -> bytes:
 
 
 def answer(
-    request: IRequest, result: Any, *, status: int = 200, info: dict[str, Any] | None = None
+    request: IRequest,
+    result: Any,
+    *,
+    status: int = 200,
+    info: dict[str, Any] | None = None,
+    messages: Sequence[str] = (),
 ) -> bytes:
     """
-    A success in Cloudflare's envelope.
+    A success in Cloudflare's envelope; `messages` are for people.
     """
-    document = {"success": True, "result": result, "errors": [], "messages": []}
+    document = {"success": True, "result": result, "errors": [], "messages": list(messages)}
     if info is not None:
         document["result_info"] = info
     return write_json(request, status, document)

@@ -90,7 +90,7 @@ class Workers:
     _serial: SerialByName = attrs.Factory(SerialByName)
 
     async def upload(
-        self, target: Target, read: Callable[[], Upload], *, source: str, deploy: bool
+        self, target: Target, read: Callable[[], Awaitable[Upload]], *, source: str, deploy: bool
     ) -> Stored:
         """
         Check and store a version; with `deploy`, also let it serve all requests.
@@ -107,7 +107,7 @@ class Workers:
         account_for(target.principal, target.account_id)
         check_function_name(target.function)
         self._check_owner(target)
-        upload = read()
+        upload = await read()
         return await self._change(
             target, lambda: self._store(target, upload, source=source, deploy=deploy)
         )
