@@ -84,7 +84,7 @@ def load(
         cell_memory=values["CELL_MEMORY"],
         cell_idle_timeout=values["CELL_IDLE_TIMEOUT"],
         check_timeout=values["CHECK_TIMEOUT"],
-        max_upload_size=values["MAX_UPLOAD_SIZE"],
+        max_code_size=values["MAX_CODE_SIZE"],
         response_timeout=values["RESPONSE_TIMEOUT"],
         drain_timeout=values["DRAIN_TIMEOUT"],
         log_format=values["LOG_FORMAT"],

@@ -77,7 +77,7 @@ class Settings:
     cell_memory: int
     cell_idle_timeout: float
     check_timeout: float
-    max_upload_size: int
+    max_code_size: int
     response_timeout: float
     drain_timeout: float
     log_format: str

@@ -268,10 +268,10 @@ SETTINGS: Final = (
     ),
     Setting(
         group=_FUNCTIONS,
-        name="MAX_UPLOAD_SIZE",
-        meaning="The largest request that uploads a function",
-        read=values.size,
-        default="96MiB",
+        name="MAX_CODE_SIZE",
+        meaning="How large the modules of one upload may be together, 64MiB at most",
+        read=values.code_size,
+        default="64MiB",
         example="16MiB",
     ),
     Setting(

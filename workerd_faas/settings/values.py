@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.names import is_label
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d|)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE: Final = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|)")
+_SIZE: Final = re.compile(r"([0-9]{1,15}) ?(B|KiB|MiB|GiB|)")
 _BYTES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
@@ -28,10 +29,7 @@ LONGEST_BASE_DOMAIN: Final = 253 - 2 * 64
 SECRET_BYTES: Final = 32
 """RFC 7518 section 3.2: a key for HS256 has at least the 256 bits of the hash."""
 
-_PLACEHOLDER: Final = re.compile(
-    r"change.?me|changeit|replace.?me|your.?secret|example|placeholder|^(secret|password)$",
-    re.IGNORECASE,
-)
+_PLACEHOLDER: Final = re.compile(r"change.?me|replace.?me|your.?secret", re.IGNORECASE)
 
 
 def shown(text: str) -> str:
@@ -94,6 +92,16 @@ def size(value: str) -> int:
     octets = int(match[1]) * _BYTES[match[2]] if match else 0
     if not octets:
         raise ValueError(f"{shown(value)} is no size: use, for example, 512KiB, 256MiB or 1GiB")
+    return octets
+
+
+def code_size(value: str) -> int:
+    """
+    A size that the worker loader still takes.
+    """
+    octets = size(value)
+    if octets > UploadLimits().code:
+        raise ValueError(f"{shown(value)} is more than workerd can load: use at most 64MiB")
     return octets
 
 
