@@ -1,0 +1,107 @@
+"""Multipart bodies."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workerd_faas.api.multipart import Part, parse_multipart
+from workerd_faas.domain.errors import Kind, Problem
+
+TYPE = "multipart/form-data; boundary=XX"
+
+
+def body(*parts: tuple[str, bytes]) -> bytes:
+    """
+    A form whose parts have these headers and contents.
+    """
+    made = b"".join(
+        b"--XX\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n" for head, content in parts
+    )
+    return made + b"--XX--\r\n"
+
+
+def disposition(name: str) -> str:
+    """
+    The header of a part of this name.
+    """
+    return f'Content-Disposition: form-data; name="{name}"; filename="{name}"'
+
+
+def refused(content_type: str | None, data: bytes) -> str:
+    """
+    The message with which the form is refused.
+    """
+    with pytest.raises(Problem) as caught:
+        parse_multipart(content_type, data, max_parts=3)
+    assert caught.value.kind is Kind.BAD_REQUEST
+    return caught.value.message
+
+
+def test_parts_come_in_order_with_type_and_bytes() -> None:
+    """
+    Names, content types without parameters and untouched bytes come out in order.
+    """
+    data = body(
+        ('Content-Disposition: form-data; name="metadata"', b"{}"),
+        (disposition("./a.wasm") + "\r\nContent-Type: Application/WASM; x=y", b"\0asm\r\n--X\xff"),
+        (disposition("empty.txt") + "\r\nContent-Type: text/plain", b""),
+    )
+    assert parse_multipart(TYPE, data, max_parts=3) == [
+        Part(name="metadata", content_type=None, content=b"{}"),
+        Part(name="./a.wasm", content_type="application/wasm", content=b"\0asm\r\n--X\xff"),
+        Part(name="empty.txt", content_type="text/plain", content=b""),
+    ]
+
+
+def test_names_are_decoded_as_browsers_encode_them() -> None:
+    """
+    Quotes and line ends come percent-encoded, other characters as UTF-8.
+    """
+    data = body((disposition("a%22b\u00fc.js"), b"x"))
+    head = data.replace("\u00fc".encode(), "\u00fc".encode())
+    (part,) = parse_multipart(TYPE, head, max_parts=3)
+    assert part.name == 'a"bü.js'
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "", "application/json", "multipart/form-data", "multipart/mixed; boundary=XX"],
+)
+def test_other_bodies_are_refused(content_type: str | None) -> None:
+    """
+    Anything but a form with a boundary is refused with what to send.
+    """
+    assert "multipart/form-data" in refused(content_type, body((disposition("a"), b"")))
+
+
+def test_malformed_forms_are_refused() -> None:
+    """
+    A form that is cut short, nameless, ambiguous or too long is refused.
+    """
+    whole = body((disposition("a"), b"content"))
+    assert "closing boundary" in refused(TYPE, whole[:-8])
+    assert "closing boundary" in refused(TYPE, b"")
+    assert "malformed" in refused(TYPE, b"no boundary at all")
+    assert "with a name" in refused(TYPE, body(("Content-Type: text/plain", b"")))
+    assert "with a name" in refused(TYPE, body(("Content-Disposition: attachment; name=a", b"")))
+    assert "two parts named 'a'" in refused(TYPE, body(*[(disposition("a"), b"")] * 2))
+    assert "more than 3 parts" in refused(
+        TYPE, body(*[(disposition(name), b"") for name in "abcd"])
+    )
+    assert "not UTF-8" in refused(
+        TYPE, body((disposition("a"), b"")).replace(b'name="a"', b'name="\xff"')
+    )
+    assert "twice" in refused(TYPE, body((disposition("a") + "\r\n" + disposition("b"), b"")))
+    assert "malformed" in refused(TYPE, body((disposition("a") + "\r\nX: " + "y" * 5000, b"")))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_cause_another_exception(data: bytes) -> None:
+    """
+    Any body is read or refused as a bad request.
+    """
+    for candidate in (data, b"--XX\r\n" + data, body((disposition("a"), b"")) + data):
+        try:
+            parse_multipart(TYPE, candidate, max_parts=3)
+        except Problem as problem:
+            assert problem.kind is Kind.BAD_REQUEST

@@ -1,0 +1,141 @@
+"""Which version a request is for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.model import Split
+from workerd_faas.domain.routing import FunctionRoutes, Route, RoutingTable, sticky_position
+
+ONE = "aaaaaaaa-1111-4111-8111-111111111111"
+TWO = "aaaaaaaa-2222-4222-8222-222222222222"
+THREE = "bbbbbbbb-3333-4333-8333-333333333333"
+
+
+def table(*splits: tuple[str, float], aliases: dict[str, str] | None = None) -> RoutingTable:
+    """
+    One function `hello` with three versions.
+    """
+    made = RoutingTable()
+    made.load(
+        [
+            FunctionRoutes(
+                function="hello",
+                account_id="acc",
+                splits=tuple(Split(version_id=v, percentage=p) for v, p in splits),
+                aliases=aliases or {},
+                versions=[THREE, ONE, TWO],
+            )
+        ]
+    )
+    return made
+
+
+def kind(routes: RoutingTable, function: str, selector: str | None) -> Kind:
+    """
+    The kind of problem that resolving ends in.
+    """
+    with pytest.raises(Problem) as caught:
+        routes.resolve(function, selector, 0)
+    return caught.value.kind
+
+
+def test_the_deployment_serves_the_bare_host() -> None:
+    """
+    Without a selector, and as `latest`, the deployed version answers.
+    """
+    routes = table((TWO, 100))
+    assert routes.resolve("hello", None, 99.999) == Route("acc", "hello", TWO)
+    assert routes.resolve("hello", "latest", 0) == Route("acc", "hello", TWO)
+
+
+def test_shares_follow_their_percentages() -> None:
+    """
+    A position below the first share gets the first version, above it the second.
+    """
+    routes = table((ONE, 10), (TWO, 90))
+    assert routes.resolve("hello", None, 9.99).version_id == ONE
+    assert routes.resolve("hello", None, 10.0).version_id == TWO
+    assert routes.resolve("hello", None, 99.9999999).version_id == TWO
+
+
+def test_a_share_of_nothing_serves_nothing() -> None:
+    """
+    A version at 0 % is never chosen.
+    """
+    routes = table((ONE, 0), (TWO, 100))
+    assert routes.resolve("hello", None, 0.0).version_id == TWO
+    assert not routes.is_sticky("hello")
+
+
+def test_a_version_answers_by_its_prefix() -> None:
+    """
+    Eight characters or more that begin one version's id select it, deployed or not.
+    """
+    routes = table((ONE, 100))
+    assert routes.resolve("hello", "bbbbbbbb", 0).version_id == THREE
+    assert routes.resolve("hello", TWO, 0).version_id == TWO
+    assert routes.resolve("hello", "aaaaaaaa-1", 0).version_id == ONE
+
+
+def test_an_ambiguous_prefix_is_said_to_be_so() -> None:
+    """
+    A prefix of two versions selects neither.
+    """
+    assert kind(table((ONE, 100)), "hello", "aaaaaaaa") is Kind.VERSION_AMBIGUOUS
+
+
+@pytest.mark.parametrize("selector", ["", "b", "bbbbbbb", "bbbbbbb_", "%", "cccccccc", "none"])
+def test_short_and_strange_prefixes_select_nothing(selector: str) -> None:
+    """
+    Fewer than eight characters, wildcards and unknown names all miss alike.
+    """
+    assert kind(table((ONE, 100)), "hello", selector) is Kind.VERSION_NOT_FOUND
+
+
+def test_an_alias_wins_over_a_prefix() -> None:
+    """
+    An alias that looks like a version's prefix names what it was set to.
+    """
+    routes = table((ONE, 100), aliases={"bbbbbbbb": ONE})
+    assert routes.resolve("hello", "bbbbbbbb", 0).version_id == ONE
+
+
+def test_changes_show_at_once() -> None:
+    """
+    Versions, deployments, aliases and deletions are seen by the next resolve.
+    """
+    routes = RoutingTable()
+    assert kind(routes, "new", None) is Kind.FUNCTION_NOT_FOUND
+    routes.version_added("acc", "new", ONE)
+    assert kind(routes, "new", None) is Kind.NOT_DEPLOYED
+    routes.deployed("new", (Split(version_id=ONE, percentage=100),))
+    assert routes.resolve("new", None, 50).version_id == ONE
+    routes.alias_set("new", "staging", ONE)
+    assert routes.resolve("new", "staging", 50).version_id == ONE
+    routes.alias_removed("new", "staging")
+    assert kind(routes, "new", "staging") is Kind.VERSION_NOT_FOUND
+    assert routes.owner("new") == "acc"
+    routes.removed("new")
+    assert routes.owner("new") is None
+    assert kind(routes, "new", None) is Kind.FUNCTION_NOT_FOUND
+
+
+@given(st.binary(max_size=50))
+def test_a_key_always_falls_on_the_same_place(key: bytes) -> None:
+    """
+    A version key has one position within [0, 100), and it depends on the function.
+    """
+    position = sticky_position("hello", key)
+    assert 0 <= position < 100
+    assert position == sticky_position("hello", key)
+    assert position != sticky_position("other", key)
+
+
+def test_keys_spread_over_the_shares() -> None:
+    """
+    Of a thousand keys about a tenth falls on a share of 10 %.
+    """
+    few = sum(sticky_position("hello", b"user-%d" % n) < 10 for n in range(1000))
+    assert 60 < few < 140

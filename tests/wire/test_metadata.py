@@ -1,0 +1,177 @@
+"""The metadata document of an upload."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.model import Binding, BindingKind
+from workerd_faas.wire.metadata import DEFAULT_COMPATIBILITY_DATE, Metadata, parse_metadata
+
+
+def parse(document: Any) -> Metadata:
+    """
+    Parse with bounds that no test here meets by chance.
+    """
+    return parse_metadata(json.dumps(document).encode(), max_bytes=9999, max_depth=20, max_flags=5)
+
+
+def problem(document: Any) -> Problem:
+    """
+    What parsing ends in.
+    """
+    with pytest.raises(Problem) as caught:
+        parse(document)
+    return caught.value
+
+
+def test_what_wrangler_sends_is_understood() -> None:
+    """
+    A usual Wrangler upload is read with all it says.
+    """
+    metadata = parse(
+        {
+            "main_module": "index.js",
+            "bindings": [
+                {"name": "A", "type": "plain_text", "text": "x"},
+                {"name": "B", "type": "json", "json": {"n": 1}},
+            ],
+            "compatibility_date": "2026-11-01",
+            "compatibility_flags": ["nodejs_compat"],
+            "keep_bindings": ["secret_text", "secret_key"],
+            "annotations": {"workers/message": "hi", "workers/tag": "v1", "workers/alias": "next"},
+            "code_update_strategy": {"mode": "deferred", "max_delay": 300},
+            "logpush": False,
+        }
+    )
+    assert metadata.bindings == (
+        Binding(name="A", kind=BindingKind.PLAIN_TEXT, value="x"),
+        Binding(name="B", kind=BindingKind.JSON, value={"n": 1}),
+    )
+    assert metadata.compatibility_flags == ("nodejs_compat",)
+    assert (metadata.message, metadata.tag, metadata.alias) == ("hi", "v1", "next")
+    assert metadata.keep == frozenset()
+    assert metadata.notes == (
+        "'code_update_strategy' is accepted but has no effect on this platform.",
+    )
+
+
+def test_the_short_form_of_variables_is_understood() -> None:
+    """
+    A binding of only a name and a text is a plain-text variable.
+    """
+    metadata = parse({"main_module": "a.js", "bindings": [{"name": "A", "text": "x"}]})
+    assert metadata.bindings == (Binding(name="A", kind=BindingKind.PLAIN_TEXT, value="x"),)
+    assert metadata.compatibility_date == DEFAULT_COMPATIBILITY_DATE
+
+
+def test_inherit_and_keep_are_read() -> None:
+    """
+    Bindings to take over from the newest version are told apart from those sent.
+    """
+    metadata = parse(
+        {
+            "main_module": "a.js",
+            "bindings": [{"name": "OLD", "type": "inherit"}],
+            "keep_bindings": ["plain_text", "json"],
+        }
+    )
+    assert metadata.inherit == ("OLD",)
+    assert metadata.keep == {BindingKind.PLAIN_TEXT, BindingKind.JSON}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "ai",
+        "vectorize",
+        "browser",
+        "durable_object_namespace",
+        "workflow",
+        "r2_bucket",
+        "",
+        7,
+        None,
+    ],
+)
+def test_other_bindings_are_refused_by_name(kind: Any) -> None:
+    """
+    A binding that does not work yet is refused with its name, not dropped.
+    """
+    found = problem({"main_module": "a.js", "bindings": [{"name": "MINE", "type": kind}]})
+    assert found.kind is Kind.UNSUPPORTED
+    assert "'MINE'" in found.message
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["assets", "migrations", "exports", "containers", "limits", "tail_consumers", "body_part"],
+)
+def test_features_that_do_not_work_are_refused_by_name(key: str) -> None:
+    """
+    A setting that would change what the code does is refused with its key.
+    """
+    found = problem({"main_module": "a.js", key: {"x": 1}})
+    assert found.kind is Kind.UNSUPPORTED
+    assert key in found.message
+
+
+def test_unknown_keys_are_refused() -> None:
+    """
+    A key that nobody knows is an error that names it.
+    """
+    assert "metadata.surprise" in problem({"main_module": "a.js", "surprise": 1}).message
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None, 1, "x", [], {}, {"main_module": 1}, {"main_module": ""},
+        {"main_module": "a.js", "compatibility_date": "2026-13-01"},
+        {"main_module": "a.js", "compatibility_date": "tomorrow"},
+        {"main_module": "a.js", "compatibility_date": 20260101},
+        {"main_module": "a.js", "compatibility_flags": "nodejs_compat"},
+        {"main_module": "a.js", "compatibility_flags": ["a\nb"]},
+        {"main_module": "a.js", "compatibility_flags": ["x"] * 6},
+        {"main_module": "a.js", "bindings": {}},
+        {"main_module": "a.js", "bindings": [1]},
+        {"main_module": "a.js", "bindings": [{"type": "plain_text", "text": "x"}]},
+        {"main_module": "a.js", "bindings": [{"name": "", "text": "x"}]},
+        {"main_module": "a.js", "bindings": [{"name": "__proto__", "text": "x"}]},
+        {"main_module": "a.js", "bindings": [{"name": "A\n", "text": "x"}]},
+        {"main_module": "a.js", "bindings": [{"name": "A", "text": 1}]},
+        {"main_module": "a.js", "bindings": [{"name": "A", "type": "json"}]},
+        {"main_module": "a.js", "bindings": [{"name": "A", "text": "x"}, {"name": "A", "text": ""}]},
+        {"main_module": "a.js", "keep_bindings": "plain_text"},
+        {"main_module": "a.js", "annotations": []},
+        {"main_module": "a.js", "annotations": {"workers/message": "x" * 1001}},
+    ],
+)  # fmt: skip
+def test_malformed_metadata_is_refused(document: Any) -> None:
+    """
+    A document of another shape is refused as invalid metadata.
+    """
+    assert problem(document).kind is Kind.INVALID_METADATA
+
+
+def test_a_bad_alias_is_refused() -> None:
+    """
+    The alias of an upload obeys the rules of aliases.
+    """
+    document = {"main_module": "a.js", "annotations": {"workers/alias": "Not A Label"}}
+    assert problem(document).kind is Kind.INVALID_NAME
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda i: st.lists(i) | st.dictionaries(
+    st.sampled_from(["main_module", "bindings", "name", "type", "text", "annotations"]), i)))  # fmt: skip
+def test_any_json_is_read_or_refused(document: Any) -> None:
+    """
+    No document causes anything but a Problem.
+    """
+    try:
+        parse(document)
+    except Problem as found:
+        assert found.message
