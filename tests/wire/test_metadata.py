@@ -144,7 +144,7 @@ def test_unknown_keys_are_refused() -> None:
         {"main_module": "a.js", "bindings": [{"name": "A\n", "text": "x"}]},
         {"main_module": "a.js", "bindings": [{"name": "A", "text": 1}]},
         {"main_module": "a.js", "bindings": [{"name": "A", "type": "json"}]},
-        {"main_module": "a.js", "bindings": [{"name": "A", "text": "x"}, {"name": "A", "text": ""}]},
+        {"main_module": "a.js", "bindings": [{"name": "A", "text": "x"}] * 2},
         {"main_module": "a.js", "keep_bindings": "plain_text"},
         {"main_module": "a.js", "annotations": []},
         {"main_module": "a.js", "annotations": {"workers/message": "x" * 1001}},
@@ -165,8 +165,15 @@ def test_a_bad_alias_is_refused() -> None:
     assert problem(document).kind is Kind.INVALID_NAME
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda i: st.lists(i) | st.dictionaries(
-    st.sampled_from(["main_module", "bindings", "name", "type", "text", "annotations"]), i)))  # fmt: skip
+KEYS = ["main_module", "bindings", "name", "type", "text", "annotations"]
+
+documents = st.recursive(
+    st.none() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS), inner),
+)
+
+
+@given(documents)
 def test_any_json_is_read_or_refused(document: Any) -> None:
     """
     No document causes anything but a Problem.
