@@ -89,7 +89,8 @@ class SQLCatalogTests(TestCase):
         """
         with self.assertRaises(Problem) as caught:
             await call
-        return caught.exception.kind
+        kind: Kind = caught.exception.kind
+        return kind
 
     async def test_a_version_is_stored_whole(self) -> None:
         """

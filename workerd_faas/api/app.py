@@ -74,19 +74,21 @@ class ApiRequest(Request):
             message=f"The request body is longer than {self._limit()} bytes.",
         )
         body = answer_problem(self, problem)
-        # The rest of the body is not wanted: answer now and close, whatever still comes.
+        # Answer at once. What still comes is read and dropped, not refused: closing now would
+        # reset the connection, and the client might never see the answer.
         transport: Any = self.channel.transport
         transport.write(
             b"HTTP/1.1 413 Content Too Large\r\ncontent-type: application/json\r\n"
             b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
         )
-        self.channel.loseConnection()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """
         The request is complete.
         """
-        if not self._refused:
+        if self._refused:
+            self.channel.loseConnection()
+        else:
             super().requestReceived(command, path, version)
 
     def process(self) -> None:

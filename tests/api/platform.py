@@ -1,0 +1,199 @@
+"""The API on a loopback port, with a real store and fakes for login and cells."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+import treq
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent
+from twisted.web.http_headers import Headers
+
+from workerd_faas.api.app import Api
+from workerd_faas.api.home import HomeRoutes
+from workerd_faas.api.scripts import ScriptRoutes
+from workerd_faas.domain.limits import UploadLimits
+from workerd_faas.domain.model import PublicUrls
+from workerd_faas.domain.routing import RoutingTable
+from workerd_faas.lifecycle import OwnedJobs
+from workerd_faas.store.bundles import BundleDirectory
+from workerd_faas.store.catalog import SQLCatalog
+from workerd_faas.store.database import SQLiteDatabase
+from workerd_faas.testing.fakes import (
+    AcceptingChecker,
+    KnownBearers,
+    RecordingCells,
+    SteppingClock,
+)
+from workerd_faas.usecases.function_log import RecentEvents
+from workerd_faas.usecases.ports import Checker
+from workerd_faas.usecases.workers import Workers
+
+reactor: Any = global_reactor
+
+ESM = "application/javascript+module"
+INDEX = ("index.js", ESM, b"export default {}")
+SCRIPTS = f"/accounts/{'a' * 32}/workers/scripts"
+
+
+@attrs.frozen
+class Answer:
+    """
+    What the API answered.
+    """
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        """
+        The JSON of it.
+        """
+        return json.loads(self.body)
+
+    @property
+    def result(self) -> Any:
+        """
+        The result of a success.
+        """
+        assert self.document["success"] is True, self.document
+        return self.document["result"]
+
+    @property
+    def error(self) -> tuple[int, int, str]:
+        """
+        Status, code and message of a failure.
+        """
+        assert self.document["success"] is False, self.document
+        (error,) = self.document["errors"]
+        return self.status, error["code"], error["message"]
+
+
+def form(*modules: tuple[str, str, bytes], **metadata: Any) -> tuple[str, bytes]:
+    """
+    Content type and body of an upload, as undici writes it.
+    """
+    document = {"main_module": "index.js", "compatibility_date": "2026-01-01", **metadata}
+    lines = [
+        b'--BB\r\nContent-Disposition: form-data; name="metadata"\r\n\r\n',
+        json.dumps(document).encode(),
+    ]
+    for name, content_type, content in modules or (INDEX,):
+        lines.append(
+            f'\r\n--BB\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
+            f"Content-Type: {content_type}\r\n\r\n".encode()
+        )
+        lines.append(content)
+    return "multipart/form-data; boundary=BB", b"".join([*lines, b"\r\n--BB--\r\n"])
+
+
+class PlatformTestCase(TestCase):
+    """
+    Each test has a platform of its own.
+    """
+
+    timeout = 60
+    limits = UploadLimits(code=100_000, metadata=10_000, modules=20)
+
+    def make_checker(self) -> Checker:
+        """
+        What checks uploads.
+        """
+        return AcceptingChecker()
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        """
+        Start the API.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir(parents=True)
+        self.database = SQLiteDatabase(reactor, directory / "faas.db")
+        await self.database.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.database.stop()))
+        self.bundle_directory = directory / "bundles"
+        self.cells, self.events, self.routes = RecordingCells(), RecentEvents(), RoutingTable()
+        self.catalog = SQLCatalog(self.database)
+        self.checker = self.make_checker()
+        self.bundles = BundleDirectory(reactor, self.bundle_directory)
+        self.workers = Workers(
+            catalog=self.catalog,
+            bundles=self.bundles,
+            checker=self.checker,
+            cells=self.cells,
+            routes=self.routes,
+            work=OwnedJobs(),
+            clock=SteppingClock(),
+            limits=self.limits,
+        )
+        urls = PublicUrls(scheme="http", base_domain="faas.test", port=8080)
+        self.health: dict[str, Any] = {"database": {"ok": True}}
+        api = Api(
+            [
+                HomeRoutes(urls=urls, version="1.2.3", health=lambda: succeed(self.health)),
+                ScriptRoutes(
+                    auth=KnownBearers(),
+                    workers=self.workers,
+                    events=self.events,
+                    urls=urls,
+                    limits=self.limits,
+                    in_thread=deferToThread,
+                ),
+            ]
+        )
+        site = api.site(reactor, max_upload=self.limits.body)
+        self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.addCleanup(lambda: maybeDeferred(self.port.stopListening))
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        bearer: str | None = "alice",
+        json_body: Any = None,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """
+        One request on a connection of its own.
+        """
+        sent = dict(headers or {})
+        if bearer is not None:
+            sent["Authorization"] = f"Bearer {bearer}"
+        if json_body is not None:
+            body = json.dumps(json_body).encode()
+        response = await treq.request(
+            method,
+            f"http://127.0.0.1:{self.port.getHost().port}{path}",
+            headers=Headers({name: [value] for name, value in sent.items()}),
+            data=body,
+            agent=Agent(reactor),
+        )
+        content = await response.content()
+        return Answer(response.code, response.headers, content)
+
+    async def upload(
+        self,
+        path: str,
+        *modules: tuple[str, str, bytes],
+        bearer: str = "alice",
+        method: str | None = None,
+        **metadata: Any,
+    ) -> Answer:
+        """
+        Upload to `…/scripts<path>`, by POST to a versions path and by PUT otherwise.
+        """
+        content_type, body = form(*modules, **metadata)
+        return await self.ask(
+            method or ("POST" if path.endswith("/versions") else "PUT"),
+            SCRIPTS.replace("a" * 32, bearer[0] * 32) + path,
+            bearer=bearer,
+            body=body,
+            headers={"Content-Type": content_type},
+        )
