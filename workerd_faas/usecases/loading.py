@@ -44,21 +44,19 @@ class StoredVersions:
     async def _quarantine(self, version: Version) -> None:
         self._damaged.add(version.id)
         history = await self.catalog.deployments(version.account_id, version.function, 100)
-        current = {split.version_id for split in history[0].splits} if history else set()
-        if version.id not in current:
+        sound = (d for d in history if not self._damaged & {s.version_id for s in d.splits})
+        serving = next(sound, None)
+        if serving is None or serving is history[0]:
             return
-        for deployment in history:
-            if not self._damaged & {split.version_id for split in deployment.splits}:
-                self.routes.deployed(version.function, deployment.splits)
-                self.log.error(
-                    "{function} of {account}: version {version} is damaged, serving deployment "
-                    "{deployment} in its place",
-                    function=version.function,
-                    account=version.account_id,
-                    version=version.id,
-                    deployment=deployment.id,
-                )
-                return
+        self.routes.deployed(version.function, serving.splits)
+        self.log.error(
+            "{function} of {account}: version {version} is damaged, serving deployment "
+            "{deployment} in its place",
+            function=version.function,
+            account=version.account_id,
+            version=version.id,
+            deployment=serving.id,
+        )
 
 
 _check: type[VersionLoader] = StoredVersions
