@@ -1,0 +1,88 @@
+"""`workerd-faas check-config`: the settings as the daemon reads them, or all that is wrong."""
+
+import json
+from typing import Any
+
+import click
+
+from workerd_faas.operator.options import read_settings, source_options
+from workerd_faas.settings.load import SettingsError
+from workerd_faas.settings.model import Settings
+
+
+def described(settings: Settings) -> dict[str, Any]:
+    """
+    What the settings come to, for people and scripts. Secrets are only said to be there.
+    """
+    provider = settings.provider
+    return {
+        "dev": settings.dev,
+        "api": settings.public.api,
+        "functions": settings.public.function("<function>"),
+        "listen": [endpoint.text for endpoint in settings.listen],
+        "use_forwarded_host": settings.use_forwarded_host,
+        "trusted_proxies": [str(network) for network in settings.trusted_proxies],
+        "data_dir": str(settings.data_dir),
+        "jwt_secret": "given" if settings.jwt_secret else "made in data_dir",
+        "provider": provider.issuer if provider else "built-in",
+        "client_id": provider.client_id if provider else "built-in",
+        "redirect_uri": settings.redirect_uri,
+        "login_allow": list(settings.login_allow),
+        "workerd": str(settings.workerd) if settings.workerd else "found by itself",
+        "isolation": settings.isolation.value,
+        "egress_allow": [str(network) for network in settings.egress_allow],
+        "max_cells": settings.max_cells,
+        "cell_memory": settings.cell_memory,
+        "cell_idle_timeout": settings.cell_idle_timeout,
+        "check_timeout": settings.check_timeout,
+        "max_code_size": settings.max_code_size,
+        "response_timeout": settings.response_timeout,
+        "drain_timeout": settings.drain_timeout,
+        "log_format": settings.log_format,
+        "access_log": settings.access_log,
+    }
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(value) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if name in ("cell_memory", "max_code_size"):
+        return f"{value / (1 << 20):g} MiB"
+    return f"{value:g} s" if isinstance(value, float) else str(value)
+
+
+@click.command("check-config")
+@source_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check_config(dev: bool, env_file: str | None, as_json: bool) -> None:
+    """
+    Say what the configuration comes to, or everything that is wrong with it.
+
+    Reads the environment and the env file as the daemon does, touches nothing and starts nothing.
+    Exits with 1 if the daemon would not start.
+    """
+    problems: tuple[tuple[str, str], ...] = ()
+    settings = None
+    try:
+        settings = read_settings(dev, env_file)
+    except SettingsError as error:
+        problems = error.problems
+        if not as_json:
+            raise click.ClickException(str(error)) from error
+    if as_json:
+        document = {
+            "ok": settings is not None,
+            "problems": [{"setting": name, "message": message} for name, message in problems],
+            "warnings": list(settings.warnings) if settings else [],
+            "settings": described(settings) if settings else None,
+        }
+        click.echo(json.dumps(document, indent=2))
+    elif settings is not None:
+        for name, value in described(settings).items():
+            click.echo(f"{name:<20} {_shown(name, value)}")
+        for warning in settings.warnings:
+            click.echo(f"warning: {warning}", err=True)
+    if settings is None:
+        click.get_current_context().exit(1)
