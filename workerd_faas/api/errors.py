@@ -20,6 +20,7 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.INHERIT_MISSING: (400, 10057),
     Kind.SCRIPT_TOO_LARGE: (413, 10027),
     Kind.SCRIPT_NOT_FOUND: (404, 10007),
+    Kind.SERVICE_NOT_FOUND: (404, 10090),
     Kind.VERSION_NOT_FOUND: (404, 10008),
     Kind.VERSION_AMBIGUOUS: (409, 10009),
     Kind.ALIAS_NOT_FOUND: (404, 10010),
@@ -38,7 +39,7 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.INTERNAL: (500, 10500),
 }
 """
-10000, 10007, 10021, 10027 and 10057 are what Wrangler acts on; the others it only prints.
+10000, 10007, 10021, 10027, 10057 and 10090 are what Wrangler acts on; the others it only prints.
 """
 
 

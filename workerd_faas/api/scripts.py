@@ -50,8 +50,7 @@ class ScriptRoutes:
         self._register_aliases(app)
 
     async def _target(self, request: IRequest, account: str, name: str) -> Target:
-        principal = await self.auth.authenticate(header(request, "authorization"))
-        return Target(principal=principal, account_id=account, function=name)
+        return await target_of(self.auth, request, account, name)
 
     async def _upload(self, request: IRequest, target: Target, *, deploy: bool) -> Any:
         def read() -> Upload:
@@ -171,6 +170,17 @@ class ScriptRoutes:
             target = await self._target(request, account, name)
             await self.workers.remove_alias(target, alias)
             return answer(request, None)
+
+
+async def target_of(auth: Authenticator, request: IRequest, account: str, name: str) -> Target:
+    """
+    Whose function this request is about, once its credential has been checked.
+
+    Raises:
+        Problem: `UNAUTHENTICATED`.
+    """
+    principal = await auth.authenticate(header(request, "authorization"))
+    return Target(principal=principal, account_id=account, function=name)
 
 
 def _source(request: IRequest) -> str:

@@ -28,6 +28,7 @@ class Kind(enum.Enum):
     SCRIPT_TOO_LARGE = "script_too_large"
     # Things that are not there, or belong to another.
     SCRIPT_NOT_FOUND = "script_not_found"
+    SERVICE_NOT_FOUND = "service_not_found"
     VERSION_NOT_FOUND = "version_not_found"
     VERSION_AMBIGUOUS = "version_ambiguous"
     ALIAS_NOT_FOUND = "alias_not_found"

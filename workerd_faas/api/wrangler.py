@@ -1,0 +1,158 @@
+"""
+What Wrangler asks around a deploy and a delete that is not about scripts themselves.
+
+This platform has one answer to most of it: every function is always on its own host, and there
+are no secrets, schedules or storage yet.
+"""
+
+from typing import Any
+
+import attrs
+from klein import Klein
+from twisted.web.iweb import IRequest
+
+from workerd_faas.api import shapes
+from workerd_faas.api.envelope import answer, answer_page, read_json
+from workerd_faas.api.scripts import SCRIPT, target_of
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.model import PublicUrls
+from workerd_faas.usecases.access import account_for
+from workerd_faas.usecases.function_log import RecentEvents
+from workerd_faas.usecases.ports import Authenticator
+from workerd_faas.usecases.workers import Target, Workers
+
+WORKERS = "/accounts/<account>/workers"
+SERVICE = WORKERS + "/services/<name>"
+
+ALWAYS_ON = {"enabled": True, "previews_enabled": True}
+"""A function is on its host and its versions are on theirs; neither can be switched off."""
+
+
+@attrs.frozen(kw_only=True)
+class WranglerRoutes:
+    """
+    Services, subdomains, settings and references.
+    """
+
+    auth: Authenticator
+    workers: Workers
+    events: RecentEvents
+    urls: PublicUrls
+
+    def register(self, app: Klein) -> None:
+        """
+        See `api.app.Routes.register`.
+        """
+        self._register_services(app)
+        self._register_subdomains(app)
+        self._register_settings(app)
+        self._register_nothing_yet(app)
+
+    async def _target(self, request: IRequest, account: str, name: str = "") -> Target:
+        target = await target_of(self.auth, request, account, name)
+        account_for(target.principal, account)
+        return target
+
+    def _register_services(self, app: Klein) -> None:
+        @app.route(SERVICE, methods=["GET"])
+        async def service(request: IRequest, account: str, name: str) -> bytes:
+            target = await self._target(request, account, name)
+            try:
+                found = await self.workers.function(target)
+            except Problem as problem:
+                if problem.kind is not Kind.SCRIPT_NOT_FOUND:
+                    raise
+                raise Problem(kind=Kind.SERVICE_NOT_FOUND, message=problem.message) from None
+            script = {"tag": found.tag, "tags": [], "last_deployed_from": "wrangler"}
+            environment = {"environment": "production", "script": script}
+            return answer(request, {"id": name, "default_environment": environment})
+
+        @app.route(SERVICE, methods=["DELETE"])
+        async def delete_service(request: IRequest, account: str, name: str) -> bytes:
+            await self.workers.delete(await self._target(request, account, name))
+            self.events.forget(name)
+            return answer(request, None)
+
+    def _register_subdomains(self, app: Klein) -> None:
+        @app.route(WORKERS + "/subdomain", methods=["GET"])
+        async def account_subdomain(request: IRequest, account: str) -> bytes:
+            await self._target(request, account)
+            return answer(request, {"subdomain": self.urls.base_domain.partition(".")[0]})
+
+        @app.route(WORKERS + "/workers/<name>", methods=["GET"])
+        async def worker(request: IRequest, account: str, name: str) -> bytes:
+            await self.workers.function(await self._target(request, account, name))
+            subdomain = {
+                **ALWAYS_ON,
+                "url": self.urls.function(name),
+                "preview_url_suffix": f".{name}.{self.urls.base_domain}",
+            }
+            return answer(request, {"name": name, "subdomain": subdomain})
+
+        @app.route(SCRIPT + "/subdomain", methods=["GET", "POST"])
+        async def subdomain(request: IRequest, account: str, name: str) -> bytes:
+            await self.workers.function(await self._target(request, account, name))
+            return answer(request, ALWAYS_ON)
+
+    def _register_settings(self, app: Klein) -> None:
+        @app.route(SCRIPT + "/settings", methods=["GET"])
+        async def settings(request: IRequest, account: str, name: str) -> bytes:
+            versions = await self.workers.versions(await self._target(request, account, name))
+            newest = shapes.version(versions[0], self.urls)["resources"]
+            return answer(
+                request,
+                {**newest["script_runtime"], "bindings": newest["bindings"], **_UNVERSIONED},
+            )
+
+        @app.route(SCRIPT + "/script-settings", methods=["GET"])
+        async def script_settings(request: IRequest, account: str, name: str) -> bytes:
+            await self.workers.function(await self._target(request, account, name))
+            return answer(request, _UNVERSIONED)
+
+        @app.route(SCRIPT + "/script-settings", methods=["PATCH"])
+        async def set_script_settings(request: IRequest, account: str, name: str) -> bytes:
+            await self.workers.function(await self._target(request, account, name))
+            document = read_json(request)
+            for key in ("logpush", "tail_consumers", "streaming_tail_consumers"):
+                if document.get(key):
+                    raise Problem(kind=Kind.UNSUPPORTED, message=f"{key!r} is not supported yet.")
+            notes = [
+                f"{key!r} is accepted but has no effect on this platform."
+                for key in ("observability", "tags")
+                if document.get(key)
+            ]
+            return answer(request, _UNVERSIONED, messages=notes)
+
+    def _register_nothing_yet(self, app: Klein) -> None:
+        @app.route(SCRIPT + "/secrets", methods=["GET"])
+        async def secrets(request: IRequest, account: str, name: str) -> bytes:
+            await self.workers.function(await self._target(request, account, name))
+            return answer(request, [])
+
+        @app.route(SCRIPT + "/references", methods=["GET"])
+        async def references(request: IRequest, account: str, name: str) -> bytes:
+            await self.workers.function(await self._target(request, account, name))
+            return answer(request, {})
+
+        @app.route(WORKERS + "/tails/by-consumer/<name>", methods=["GET"])
+        async def tails_by_consumer(request: IRequest, account: str, name: str) -> bytes:
+            await self._target(request, account, name)
+            return answer(request, [])
+
+        @app.route(WORKERS + "/durable_objects/namespaces", methods=["GET"])
+        async def durable_objects(request: IRequest, account: str) -> bytes:
+            await self._target(request, account)
+            return answer_page(request, [])
+
+        @app.route("/accounts/<account>/storage/kv/namespaces", methods=["GET"])
+        async def kv_namespaces(request: IRequest, account: str) -> bytes:
+            await self._target(request, account)
+            return answer_page(request, [])
+
+
+_UNVERSIONED: dict[str, Any] = {
+    "logpush": False,
+    "observability": {"enabled": False},
+    "tags": [],
+    "tail_consumers": None,
+}
