@@ -20,6 +20,9 @@ from workerd_faas.usecases import ports
 
 T = TypeVar("T")
 
+FILE_NAME: Final = "faas.db"
+"""Of the database in `DATA_DIR`."""
+
 BUSY_SECONDS: Final = 5.0
 """How long to wait for another process (the operator's command) to end its transaction."""
 

@@ -1,4 +1,4 @@
-"""The daemon's own calls to its built-in provider: straight to the API's socket, past the ingress."""
+"""The daemon's own calls to its built-in provider: to the API's socket, past the ingress."""
 
 from pathlib import Path
 from typing import Any

@@ -101,6 +101,12 @@ class MachineTokens:
         """
         return await self.store.tokens([account.id for account in principal.accounts])
 
+    async def all(self) -> Sequence[ApiToken]:
+        """
+        The tokens of all accounts, for the operator.
+        """
+        return await self.store.tokens(None)
+
     async def revoke(self, principal: Principal, token_id: str) -> None:
         """
         Revoke one of them.
@@ -108,7 +114,18 @@ class MachineTokens:
         Raises:
             Problem: `NOT_FOUND`.
         """
-        accounts = [account.id for account in principal.accounts]
+        await self._revoke(token_id, [account.id for account in principal.accounts])
+
+    async def revoke_as_operator(self, token_id: str) -> None:
+        """
+        Revoke any token.
+
+        Raises:
+            Problem: `NOT_FOUND`.
+        """
+        await self._revoke(token_id, None)
+
+    async def _revoke(self, token_id: str, accounts: Sequence[str] | None) -> None:
         if not await self.store.remove_token(token_id, accounts):
             raise Problem(kind=Kind.NOT_FOUND, message="There is no token with this id.")
         self.log.info("API token {token} was revoked", token=token_id)

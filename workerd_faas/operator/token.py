@@ -1,0 +1,205 @@
+"""
+`workerd-faas token`: API tokens made on the machine itself, without a login.
+
+The command opens the database of `DATA_DIR` directly, so it works whether the daemon runs or not,
+and needs no other setting.
+"""
+
+import json
+import os
+from collections.abc import Callable, Coroutine
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any, TypeVar
+
+import attrs
+import click
+
+from workerd_faas.domain.errors import Problem
+from workerd_faas.domain.identity import ApiToken
+from workerd_faas.domain.model import timestamp
+from workerd_faas.operator.options import source_options
+from workerd_faas.settings.sources import Findings, gather
+from workerd_faas.settings.table import SETTINGS
+from workerd_faas.store.database import FILE_NAME, DatabaseUnusable, connect, transact
+from workerd_faas.store.identity import SQLIdentity
+from workerd_faas.tap import env_file as env_file_or_default
+from workerd_faas.usecases import ports
+from workerd_faas.usecases.identity.machine_tokens import MachineTokens
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class _DirectDatabase:
+    """
+    `usecases.ports.Database` on the calling thread, for a process that has nothing else to do.
+    """
+
+    _connection: Connection
+
+    async def run(self, work: Callable[[Any], T]) -> T:
+        return transact(self._connection, work)
+
+
+class _SystemClock:
+    """
+    The machine's time of day.
+    """
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+_check: type[ports.Database] = _DirectDatabase
+_check_clock: type[ports.WallClock] = _SystemClock
+
+
+def data_directory(dev: bool, named_env_file: str | None) -> Path:
+    """
+    `DATA_DIR` as the daemon would read it; what else may be wrong with the settings is not asked.
+
+    Raises:
+        click.ClickException: it cannot be known.
+    """
+    findings = Findings()
+    file = env_file_or_default(named_env_file)
+    raw = gather(os.environ, file, {}, findings)
+    (setting,) = (setting for setting in SETTINGS if setting.name == "DATA_DIR")
+    text = raw.get(setting.name) or setting.default_for(dev)
+    for name, message in findings.problems:
+        if file is not None and name.startswith(str(file)):
+            raise click.ClickException(f"{name}: {message}")
+    try:
+        directory: Path = setting.read(text or "")
+    except ValueError as error:
+        raise click.ClickException(f"DATA_DIR {error}") from error
+    return directory
+
+
+def with_tokens(directory: Path, work: Callable[[MachineTokens], Coroutine[Any, Any, T]]) -> T:
+    """
+    Do `work` with the tokens in the database of `directory`, which is made if it is not there.
+
+    Raises:
+        click.ClickException: the database cannot be used, or `work` met a problem.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _become_owner(directory)
+        with closing(connect(directory / FILE_NAME)) as connection:
+            tokens = MachineTokens(
+                store=SQLIdentity(_DirectDatabase(connection)), clock=_SystemClock()
+            )
+            return _finished(work(tokens))
+    except OSError as error:
+        raise click.ClickException(f"DATA_DIR {directory}: {error.strerror}") from error
+    except DatabaseUnusable as error:
+        raise click.ClickException(str(error)) from error
+    except Problem as problem:
+        raise click.ClickException(problem.message) from problem
+
+
+def _finished(work: Coroutine[Any, Any, T]) -> T:
+    """
+    The outcome of a coroutine that has nothing to wait for.
+    """
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        outcome: T = stop.value
+        return outcome
+    raise RuntimeError("the database of this command never makes anybody wait")
+
+
+def _become_owner(directory: Path) -> None:
+    """
+    As root, go on as the directory's owner: the daemon must be able to open what is made here.
+    """
+    owner = directory.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+
+
+@click.group()
+def token() -> None:
+    """
+    Make, list and revoke API tokens, without a login.
+    """
+
+
+@token.command()
+@source_options
+@click.option(
+    "--account",
+    required=True,
+    metavar="NAME",
+    help="Name of an operator's account, made if it is new; or the id of any account.",
+)
+@click.option("--name", default="operator", show_default=True, help="What to call the token.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def create(dev: bool, env_file: str | None, account: str, name: str, as_json: bool) -> None:
+    """
+    Make a token and print it, this once.
+    """
+    new = with_tokens(
+        data_directory(dev, env_file), lambda tokens: tokens.create_as_operator(account, name)
+    )
+    if as_json:
+        click.echo(json.dumps({"token": new.secret, **_described(new.token)}, indent=2))
+        return
+    click.echo(f"Token:       {new.secret}")
+    click.echo(f"Account id:  {new.token.account.id}")
+    click.echo("Keep the token safe: it cannot be shown again.", err=True)
+
+
+@token.command("list")
+@source_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_tokens(dev: bool, env_file: str | None, as_json: bool) -> None:
+    """
+    List all tokens of all accounts.
+    """
+    found = with_tokens(data_directory(dev, env_file), lambda tokens: tokens.all())
+    if as_json:
+        click.echo(json.dumps([_described(each) for each in found], indent=2))
+        return
+    if not found:
+        click.echo("There are no tokens.")
+    for each in found:
+        used = f"used {_day(each.last_used_at)}" if each.last_used_at else "never used"
+        ends = f", expires {_day(each.expires_at)}" if each.expires_at else ""
+        click.echo(
+            f"{each.id}  {each.account.name}  {each.name}"
+            f"  (made {_day(each.created_at)}, {used}{ends})"
+        )
+
+
+@token.command()
+@source_options
+@click.argument("token_id", metavar="ID")
+def revoke(dev: bool, env_file: str | None, token_id: str) -> None:
+    """
+    Revoke the token with this id, as `list` shows it.
+    """
+    with_tokens(data_directory(dev, env_file), lambda tokens: tokens.revoke_as_operator(token_id))
+    click.echo(f"Token {token_id} is revoked.")
+
+
+def _described(each: ApiToken) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "name": each.name,
+        "account_id": each.account.id,
+        "account": each.account.name,
+        "created_on": timestamp(each.created_at),
+        "last_used_on": timestamp(each.last_used_at) if each.last_used_at else None,
+        "expires_on": timestamp(each.expires_at) if each.expires_at else None,
+    }
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
