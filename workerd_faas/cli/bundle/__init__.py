@@ -1,0 +1,1 @@
+"""From a project's sources to the modules of an upload."""

@@ -1,0 +1,1 @@
+"""The client's side of the management API: HTTP, login, credentials, documents."""

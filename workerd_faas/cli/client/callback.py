@@ -1,0 +1,173 @@
+"""
+The loopback listener to which the browser brings the answer of a login (RFC 8252 section 7.3).
+
+It answers on 127.0.0.1 at a free port and takes exactly one thing: a GET of `/callback` with the
+state of this attempt. Everything else, whoever sends it, changes nothing.
+"""
+
+import contextlib
+import selectors
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import IO, Any, Final
+from urllib.parse import urlsplit
+
+import attrs
+
+from workerd_faas.cli.client.oauth import CALLBACK_PATH, login_needed
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>wrkst</title>
+<p>{text}</p>
+"""
+_HEADERS: Final = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+@attrs.define(kw_only=True, eq=False)
+class CallbackListener:
+    """
+    Waits for the browser.
+
+    Attributes:
+        redirect_uri: What to tell the server.
+    """
+
+    _wake: socket.socket
+    _woken: socket.socket
+    redirect_uri: str
+    _accepts: Callable[[str], bool] = attrs.field(default=lambda query: False)
+    _query: str | None = None
+    _lock: threading.Lock = attrs.Factory(threading.Lock)
+
+    def expect(self, accepts: Callable[[str], bool]) -> None:
+        """
+        From now on take the first callback whose query `accepts` likes.
+        """
+        self._accepts = accepts
+
+    def offer(self, query: str) -> bool:
+        """
+        A callback has come, on a thread of its own. Returns whether it belongs to the attempt.
+        """
+        with self._lock:
+            if not self._accepts(query):
+                return False
+            if self._query is None:
+                self._query = query
+                self._wake.send(b"\0")
+            return True
+
+    def wait(self, seconds: float, pasted: IO[str] | None = None) -> str:
+        """
+        The query of the callback.
+
+        Args:
+            seconds: How long to wait.
+            pasted: Where a person may paste the address that the browser ended at, for browsers
+                on another machine.
+
+        Raises:
+            Failure: nobody came in time.
+        """
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            if pasted is not None:
+                # A file or a closed input cannot be waited for; then only the browser is left.
+                with contextlib.suppress(OSError, ValueError):
+                    selector.register(pasted, selectors.EVENT_READ)
+            while (left := deadline - time.monotonic()) > 0:
+                ready = selector.select(left)
+                if self._query is not None:
+                    return self._query
+                if ready and pasted is not None:
+                    line = pasted.readline()
+                    if not line:
+                        selector.unregister(pasted)
+                    elif line.strip():
+                        return urlsplit(line.strip()).query
+        raise login_needed("Nobody logged in in time.")
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[CallbackListener]:
+    """
+    Listen while the block runs.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, theirs, _Server(("127.0.0.1", 0), _Handler) as server:
+        port = server.server_address[1]
+        server.listener = listener = CallbackListener(
+            wake=theirs,
+            woken=ours,
+            redirect_uri=f"http://127.0.0.1:{port}{CALLBACK_PATH}",
+        )
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield listener
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    listener: CallbackListener
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """
+        A browser that goes away is no news.
+        """
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 30
+    server_version = "wrkst"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        port = self.server.server_address[1]
+        if self.headers.get("Host") != f"127.0.0.1:{port}" or parts.path != CALLBACK_PATH:
+            self._answer(404, "There is nothing here.")
+        elif self.server.listener.offer(parts.query):
+            self._answer(
+                200, "wrkst has got the answer. You can close this page and go back to it."
+            )
+        else:
+            self._answer(400, "This answer belongs to another login.")
+
+    def _answer(self, status: int, text: str) -> None:
+        body = _PAGE.format(text=text).encode()
+        self.send_response(status)
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """
+        The request line holds the code: it is written nowhere.
+        """
+
+
+def standard_input() -> IO[str] | None:
+    """
+    Where somebody could paste, if anywhere.
+    """
+    return None if sys.stdin is None or sys.stdin.closed else sys.stdin

@@ -1,0 +1,1 @@
+"""The commands: each turns options into calls and answers into text or JSON."""

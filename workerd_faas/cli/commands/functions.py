@@ -1,0 +1,100 @@
+"""`wrkst list`, `delete`, `open`."""
+
+import webbrowser
+from pathlib import Path
+
+import click
+
+from workerd_faas.cli.app import App, json_option, name_option, pass_app, target
+from workerd_faas.cli.client.address import function_url
+from workerd_faas.cli.failure import usage
+from workerd_faas.cli.terminal import (
+    is_interactive,
+    note,
+    printable,
+    say,
+    show_json,
+    show_table,
+    when,
+    working,
+)
+
+
+@click.command("list")
+@json_option
+@pass_app
+def list_functions(app: App, as_json: bool) -> None:
+    """
+    List your functions.
+    """
+    with working("asking"):
+        found = app.scripts().list()
+    if as_json:
+        show_json(found)
+        return
+    if not found:
+        note("No functions yet: `wrkst init` and `wrkst deploy` make the first one.")
+    base_url = app.settings.require_url()
+    show_table(
+        ("NAME", "MODIFIED", "URL"),
+        (
+            (
+                str(each.get("id", "")),
+                when(each.get("modified_on")),
+                function_url(base_url, str(each.get("id", ""))),
+            )
+            for each in found
+        ),
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  wrkst delete --name hello
+  wrkst delete --name hello --yes     (in a script)""",
+)
+@name_option
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@pass_app
+def delete(
+    app: App, name: str | None, config: Path | None, environment: str | None, yes: bool
+) -> None:
+    """
+    Delete a function with all its versions, deployments and aliases. Its name is free then.
+    """
+    which = target(app, name, config, environment)
+    if not yes:
+        if not is_interactive():
+            raise usage("Deleting cannot be undone.", hint="give --yes to do it without a question")
+        typed = click.prompt(
+            f"This deletes {printable(which.name)} and all its versions for good. "
+            "Type its name to go on",
+            default="",
+            show_default=False,
+            err=True,
+        )
+        if typed != which.name:
+            raise click.Abort
+    with working("deleting"):
+        which.scripts.delete(which.name)
+    note(f"Deleted {which.name}.")
+
+
+@click.command("open")
+@name_option
+@click.option("--print", "only_print", is_flag=True, help="Print the address only.")
+@pass_app
+def open_function(
+    app: App, name: str | None, config: Path | None, environment: str | None, only_print: bool
+) -> None:
+    """
+    Open a function in the browser.
+    """
+    which = target(app, name, config, environment)
+    with working("asking"):
+        _, urls = which.scripts.deployments(which.name)
+    url = urls.get("function") or function_url(app.settings.require_url(), which.name)
+    say(str(url))
+    if not only_print and not webbrowser.open(str(url)):
+        note("no browser could be opened; open the address yourself")

@@ -1,0 +1,139 @@
+"""What an upload shows: sizes, progress, and in the end the addresses."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from workerd_faas.cli.bundle.worker import Worker
+from workerd_faas.cli.client.address import function_url
+from workerd_faas.cli.client.multipart import Form
+from workerd_faas.cli.client.scripts import Record
+from workerd_faas.cli.terminal import (
+    error_console,
+    gzip_size,
+    note,
+    say,
+    show_json,
+    size_text,
+    working,
+)
+
+_PROGRESS_FROM: Final = 256 * 1024
+"""Bytes from which on a bar is worth it."""
+
+
+@attrs.frozen
+class Sizes:
+    """
+    Bytes of code, as they are and compressed.
+    """
+
+    raw: int
+    gzip: int
+
+
+def sizes_of(worker: Worker) -> Sizes:
+    """
+    Measure it.
+    """
+    code = worker.code()
+    return Sizes(sum(map(len, code)), gzip_size(code))
+
+
+def show_build(worker: Worker, sizes: Sizes) -> None:
+    """
+    What was built, for people.
+    """
+    count = 1 + len(worker.modules)
+    note(
+        f"Built with {worker.bundler}: {count} module{'s' if count > 1 else ''}, "
+        f"{size_text(sizes.raw)} / gzip: {size_text(sizes.gzip)}"
+    )
+    for module in worker.modules:
+        note(f"  {module.name} ({module.kind.value}, {size_text(len(module.content))})")
+
+
+def built(name: str, worker: Worker, sizes: Sizes) -> dict[str, Any]:
+    """
+    What was built, for programs.
+    """
+    return {
+        "name": name,
+        "bundler": worker.bundler,
+        "main_module": worker.main.name,
+        "modules": [
+            {"name": module.name, "type": module.kind.value, "size": len(module.content)}
+            for module in worker.uploaded()
+        ],
+        "size": sizes.raw,
+        "gzip": sizes.gzip,
+    }
+
+
+def send(
+    call: Callable[[str, Form, Callable[[int], None] | None], Record], name: str, form: Form
+) -> Record:
+    """
+    Upload, with a bar if it is long enough for one; then the server checks the code.
+    """
+    console = error_console()
+    if not console.is_terminal or form.length < _PROGRESS_FROM:
+        with working("uploading and checking"):
+            return call(name, form, None)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=console,
+        transient=True,
+    )
+    with bar:
+        total = form.length
+        task = bar.add_task("uploading", total=total)
+
+        def sent(count: int) -> None:
+            description = "uploading" if count < total else "checking"
+            bar.update(task, completed=count, description=description)
+
+        return call(name, form, sent)
+
+
+def show_result(
+    base_url: str, name: str, result: Record, sizes: Sizes, *, deploys: bool, as_json: bool
+) -> None:
+    """
+    What the server made of it: the version and where it answers.
+    """
+    version_id = str((result.get("deployment_id") if deploys else None) or result.get("id"))
+    found = result.get("urls")
+    urls: Mapping[str, Any] = found if isinstance(found, dict) else {}
+    function = str(urls.get("function") or function_url(base_url, name))
+    version = str(urls.get("version") or function_url(base_url, name, version_id[:8]))
+    aliases = urls.get("aliases")
+    alias_urls: Mapping[str, Any] = aliases if isinstance(aliases, dict) else {}
+    startup = result.get("startup_time_ms")
+    if as_json:
+        show_json(
+            {
+                "name": name,
+                "version_id": version_id,
+                "deployed": deploys,
+                "startup_time_ms": startup,
+                "size": sizes.raw,
+                "gzip": sizes.gzip,
+                "urls": {"function": function, "version": version, "aliases": alias_urls},
+            }
+        )
+        return
+    checked = f" (started in {startup} ms)" if isinstance(startup, int) else ""
+    note(f"{'Deployed' if deploys else 'Uploaded'} {name}, version {version_id}{checked}")
+    if deploys:
+        say(function)
+    say(f"{version}  (this version)")
+    for alias, url in sorted(alias_urls.items()):
+        say(f"{url}  (alias {alias})")
+    if not deploys:
+        note(f"put it in service with: wrkst versions deploy {version_id[:8]} --name {name}")

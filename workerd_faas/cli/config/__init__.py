@@ -1,0 +1,1 @@
+"""Wrangler's configuration files, read as Wrangler reads them."""

@@ -1,0 +1,64 @@
+"""The form of an upload: metadata and modules, in the order and with the types of Wrangler."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from workerd_faas.cli.bundle.worker import CONTENT_TYPES, Worker
+from workerd_faas.cli.client.multipart import Form, Part
+
+KEPT_SECRETS: Final = ("secret_text", "secret_key")
+KEPT_VARIABLES: Final = ("plain_text", "json")
+
+
+@attrs.frozen(kw_only=True)
+class Annotations:
+    """
+    What a version says about itself.
+    """
+
+    message: str | None = None
+    tag: str | None = None
+    alias: str | None = None
+
+    def document(self) -> dict[str, str]:
+        """
+        The ones that are set, under their names in the API.
+        """
+        values = {"message": self.message, "tag": self.tag, "alias": self.alias}
+        return {f"workers/{name}": value for name, value in values.items() if value is not None}
+
+
+def upload_form(
+    worker: Worker,
+    *,
+    compatibility_date: str,
+    compatibility_flags: Sequence[str],
+    bindings: Sequence[Mapping[str, Any]],
+    keep_variables: bool,
+    annotations: Annotations,
+) -> Form:
+    """
+    What is sent.
+    """
+    metadata = {
+        "main_module": worker.main.name,
+        "bindings": list(bindings),
+        "compatibility_date": compatibility_date,
+        "compatibility_flags": list(compatibility_flags),
+        "keep_bindings": [*KEPT_SECRETS, *(KEPT_VARIABLES if keep_variables else ())],
+        "annotations": annotations.document(),
+    }
+    parts = [Part(name="metadata", content=json.dumps(metadata).encode())]
+    for module in worker.uploaded():
+        parts.append(
+            Part(
+                name=module.name,
+                filename=module.name,
+                content_type=CONTENT_TYPES[module.kind],
+                content=module.content,
+            )
+        )
+    return Form(parts)
