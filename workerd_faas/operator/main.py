@@ -9,6 +9,7 @@ import click
 _COMMANDS: Final = {
     "check-config": "workerd_faas.operator.check_config:check_config",
     "doctor": "workerd_faas.operator.doctor:doctor",
+    "health": "workerd_faas.operator.health:health",
     "token": "workerd_faas.operator.token:token",
 }
 
