@@ -1,0 +1,138 @@
+"""
+The configuration of a cell as text in Cap'n Proto's language. Pure: values in, text out.
+
+Everything that varies is a string literal made by `quoted`, so no value can end its quotes.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from workerd_faas.runtime.egress import NOTHING, Egress
+from workerd_faas.wire.headers import ROUTE_AND_CF
+
+SOCKET_NAME: Final = "http"
+"""What the control descriptor calls the cell's listening socket."""
+
+_COMPATIBILITY_DATE: Final = "2026-11-17"
+"""Of our own Workers; the functions' dates are their own."""
+
+_ESCAPES: Final = {
+    '"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t",
+}  # fmt: skip
+
+
+def quoted(text: str) -> str:
+    """
+    A string literal (the grammar's only escapes used: quote, backslash, n, r, t and `\\xHH`).
+
+    Raises:
+        ValueError: the text has a NUL, which a Cap'n Proto text cannot hold, or is not Unicode.
+    """
+    if "\0" in text:
+        raise ValueError("a Cap'n Proto text cannot hold NUL")
+    text.encode()
+    return '"' + "".join(_ESCAPES.get(c) or _printed(c) for c in text) + '"'
+
+
+def _printed(character: str) -> str:
+    return f"\\x{ord(character):02x}" if ord(character) < 0x20 or character == "\x7f" else character
+
+
+@attrs.frozen(kw_only=True)
+class FunctionCell:
+    """
+    What a cell that runs functions is made of.
+
+    Attributes:
+        listen: The unix socket it answers on.
+        daemon: The unix socket of the daemon for this cell.
+        loaded_versions: How many versions its router keeps loaded.
+    """
+
+    listen: Path
+    daemon: Path
+    modules: tuple[tuple[str, str], ...]
+    egress: Egress
+    loaded_versions: int
+
+
+@attrs.frozen(kw_only=True)
+class CheckCell:
+    """
+    What a cell that checks one upload is made of: no network, nobody to talk to.
+    """
+
+    listen: Path
+    modules: tuple[tuple[str, str], ...]
+
+
+def render_function_cell(cell: FunctionCell) -> str:
+    """
+    The whole configuration of a function cell.
+    """
+    bindings = [
+        '(name = "LOADER", workerLoader = ())',
+        '(name = "INTERNET", service = "internet")',
+        '(name = "DAEMON", service = "daemon")',
+        f'(name = "LOADED_VERSIONS", json = "{int(cell.loaded_versions)}")',
+    ]
+    services = [
+        _worker(cell.modules, bindings),
+        _network(cell.egress),
+        f'(name = "daemon", external = (address = {_unix(cell.daemon)}, http = ()))',
+    ]
+    return _config(services, cell.listen)
+
+
+def render_check_cell(cell: CheckCell) -> str:
+    """
+    The whole configuration of a check cell.
+    """
+    services = [_worker(cell.modules, ['(name = "LOADER", workerLoader = ())']), _network(NOTHING)]
+    return _config(services, cell.listen)
+
+
+def _config(services: Iterable[str], listen: Path) -> str:
+    listed = ",\n    ".join(services)
+    return f"""using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    {listed},
+  ],
+  sockets = [
+    (name = {quoted(SOCKET_NAME)}, address = {_unix(listen)}, service = "main", http = (
+      cfBlobHeader = {quoted(ROUTE_AND_CF)},
+      forwardedProtoHeader = "x-forwarded-proto",
+    )),
+  ],
+);
+"""
+
+
+def _worker(modules: Iterable[tuple[str, str]], bindings: Iterable[str]) -> str:
+    listed = ", ".join(
+        f"(name = {quoted(name)}, esModule = {quoted(text)})" for name, text in modules
+    )
+    # The worker loader is what "experimental" is for; loaded code is never given that flag.
+    return (
+        f'(name = "main", worker = (modules = [{listed}], '
+        f"compatibilityDate = {quoted(_COMPATIBILITY_DATE)}, "
+        f'compatibilityFlags = ["experimental"], bindings = [{", ".join(bindings)}]))'
+    )
+
+
+def _network(egress: Egress) -> str:
+    allow = ", ".join(map(quoted, egress.allow))
+    deny = ", ".join(map(quoted, egress.deny))
+    return (
+        f'(name = "internet", network = (allow = [{allow}], deny = [{deny}], '
+        "tlsOptions = (trustBrowserCas = true)))"
+    )
+
+
+def _unix(path: Path) -> str:
+    return quoted(f"unix:{path}")

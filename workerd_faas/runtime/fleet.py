@@ -1,0 +1,316 @@
+"""
+All function cells: one slot per tenant, started at its first request, stopped when idle.
+"""
+
+import enum
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from workerd_faas.domain.errors import Problem
+from workerd_faas.domain.routing import Route
+from workerd_faas.domain.upstream import Upstream
+from workerd_faas.runtime import egress, javascript, leftovers
+from workerd_faas.runtime.cell import Cause, Cell, Death, Times
+from workerd_faas.runtime.housing import Builder, House
+from workerd_faas.runtime.process import MIB
+from workerd_faas.runtime.slot import Slot, SlotOwner, Then
+from workerd_faas.runtime.status import BreakerStatus, CellStatus, FleetStatus, resident_bytes
+from workerd_faas.runtime.unix_http import NoAnswer
+from workerd_faas.usecases.ports import Cells, FunctionEvents, VersionLoader
+
+_TICK: Final = 1.0
+
+
+class Isolation(enum.Enum):
+    """
+    Who shares a process.
+    """
+
+    ACCOUNT = "account"
+    FUNCTION = "function"
+    SHARED = "shared"
+
+
+_KEYS: Final[dict[Isolation, Callable[[Route], str]]] = {
+    Isolation.ACCOUNT: lambda route: route.account_id,
+    Isolation.FUNCTION: lambda route: f"{route.account_id}/{route.function}",
+    Isolation.SHARED: lambda route: "shared",
+}
+
+
+@attrs.frozen(kw_only=True)
+class FleetOptions:
+    """
+    Times are in seconds, sizes in bytes.
+
+    Attributes:
+        isolation: Who shares a cell.
+        egress_allow: Networks that functions may reach besides public addresses.
+        deny: Addresses of this host that its interfaces do not show, such as a mapped public one.
+        max_cells: How many processes at once. A hot restart may go beyond it by one.
+        idle: A cell that no request has used for so long is stopped.
+        wait: How long a request waits for a cell.
+        memory: What the JavaScript and buffers of one cell may take: beyond it allocations fail.
+        recycle: Resident size from which a cell is replaced; 0: never.
+        loaded_versions: How many versions one cell keeps loaded.
+        times: Bounds of each cell's life.
+    """
+
+    isolation: Isolation = Isolation.ACCOUNT
+    egress_allow: tuple[egress.Network, ...] = ()
+    deny: tuple[egress.Address, ...] = ()
+    max_cells: int = 64
+    idle: float = 300.0
+    wait: float = 10.0
+    memory: int = 256 * MIB
+    recycle: int = 0
+    loaded_versions: int = 200
+    times: Times = attrs.Factory(Times)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Fleet:
+    """
+    Attributes:
+        reactor: Provides IReactorProcess, IReactorTime and IReactorUNIX.
+        binary: workerd.
+        directory: A short directory of mode 0700 that is ours alone.
+    """
+
+    reactor: Any
+    binary: Path
+    directory: Path
+    loader: VersionLoader
+    events: FunctionEvents
+    options: FleetOptions = attrs.Factory(FleetOptions)
+    _key: Callable[[Route], str] = attrs.field(init=False)
+    _slots: dict[str, Slot] = attrs.Factory(dict)
+    _houses: dict[Cell, House] = attrs.Factory(dict)
+    _queued: dict[Slot, None] = attrs.Factory(dict)
+    _made: int = 0
+    _crashed: int = 0
+    _builder: Builder = attrs.field(init=False)
+    _ticker: IDelayedCall | None = None
+    _work: "set[Deferred[Any]]" = attrs.Factory(set)
+
+    _log = Logger()
+
+    @_key.default
+    def _key_of_isolation(self) -> Callable[[Route], str]:
+        return _KEYS[self.options.isolation]
+
+    async def start(self) -> None:
+        """
+        Clear away what an earlier run may have left, and watch over the cells from now on.
+        """
+        leftovers.clear(self.directory)
+        own = (*egress.own_addresses(), *self.options.deny)
+        self._builder = Builder(
+            reactor=self.reactor,
+            binary=self.binary,
+            directory=self.directory,
+            modules=javascript.sources(javascript.ROUTER),
+            egress=egress.policy(self.options.egress_allow, own),
+            loaded_versions=self.options.loaded_versions,
+            memory=self.options.memory,
+            times=self.options.times,
+            loader=self.loader,
+            events=self.events,
+        )
+        self._tick()
+
+    async def stop(self) -> None:
+        """
+        Start no more cells; drain and end those that are there.
+        """
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        await gatherResults([slot.stop() for slot in self._slots.values()], consumeErrors=True)
+        # What is left is bounded: questions to cells that are gone, directories to remove.
+        await gatherResults(tuple(self._work))
+
+    # `usecases.ports.Cells`.
+
+    def upstream(self, route: Route) -> Upstream | None:
+        """
+        See `Cells`.
+        """
+        slot = self._slots.get(self._key(route))
+        return None if slot is None or slot.current is None else slot.current.upstream
+
+    def when_ready(self, route: Route, then: Then) -> Callable[[], None]:
+        """
+        See `Cells`. `then` is never called before this returns.
+        """
+        key = self._key(route)
+        slot = self._slots.get(key)
+        if slot is None:
+            shared = self.options.isolation is Isolation.SHARED
+            slot = self._slots[key] = Slot(
+                key=key,
+                account_id=None if shared else route.account_id,
+                reactor=self.reactor,
+                wait=self.options.wait,
+                owner=self,
+            )
+        return slot.when_ready(then)
+
+    def version_removed(self, account_id: str, version_id: str) -> None:
+        """
+        See `Cells`.
+        """
+        for slot in self._slots.values():
+            if slot.account_id in (None, account_id) and slot.current is not None:
+                self._own(slot.current.prober.forget(version_id))
+
+    # For operators.
+
+    async def replace(self, key: str) -> None:
+        """
+        Hot restart of one tenant's cell; returns when requests go to the new one. Nothing happens
+        when there is none.
+
+        Raises:
+            Problem: `UNAVAILABLE` when the new one did not come up; the old one still serves.
+        """
+        slot = self._slots.get(key)
+        if slot is not None:
+            await slot.replace()
+
+    def status(self) -> FleetStatus:
+        """
+        What there is now.
+        """
+        now = self.reactor.seconds()
+        return FleetStatus(
+            cells=tuple(
+                _status(slot, cell) for slot in self._slots.values() for cell in slot.cells
+            ),
+            breakers=tuple(
+                BreakerStatus(
+                    key=slot.key,
+                    failures=slot.backoff.failures,
+                    retry_in=slot.backoff.remaining(now),
+                    cause=slot.last_death.cause.value if slot.last_death else None,
+                    last_words=slot.last_death.last_words if slot.last_death else (),
+                )
+                for slot in self._slots.values()
+                if slot.backoff.remaining(now) > 0
+            ),
+            max_cells=self.options.max_cells,
+            waiting=len(self._queued),
+            started=self._made,
+            crashed=self._crashed,
+        )
+
+    # `SlotOwner`.
+
+    def admit(self, slot: Slot) -> bool:
+        """
+        See `SlotOwner`.
+        """
+        if len(self._houses) < self.options.max_cells:
+            self._queued.pop(slot, None)
+            return True
+        self._queued[slot] = None
+        self._make_room()
+        return False
+
+    def make_cell(self, slot: Slot) -> Cell:
+        """
+        See `SlotOwner`.
+        """
+        self._made += 1
+        label = f"cell {self._made} of {slot.key}"
+        cell, house = self._builder.build(f"c{self._made}", label, slot.account_id, slot)
+        self._houses[cell] = house
+        return cell
+
+    def slot_lost(self, slot: Slot, cell: Cell, death: Death) -> None:
+        """
+        See `SlotOwner`.
+        """
+        self._own(Deferred.fromCoroutine(self._houses.pop(cell).clear()))
+        if death.cause is not Cause.ASKED:
+            self._crashed += 1
+        for queued in tuple(self._queued):
+            if len(self._houses) < self.options.max_cells:
+                del self._queued[queued]
+                queued.admitted()
+
+    # Once a second.
+
+    def _tick(self) -> None:
+        self._ticker = self.reactor.callLater(_TICK, self._tick)
+        now = self.reactor.seconds()
+        for slot in tuple(self._slots.values()):
+            self._look_at(slot, now)
+        self._queued = {slot: None for slot in self._queued if slot.wanted}
+        if self._queued:
+            self._make_room()
+
+    def _look_at(self, slot: Slot, now: float) -> None:
+        cell = slot.current
+        if cell is None:
+            if slot.forgettable(now):
+                del self._slots[slot.key]
+            return
+        if slot.in_use(now):
+            self._recycle(slot, cell)
+        elif now - slot.last_used >= self.options.idle:
+            slot.idle_out()
+
+    def _recycle(self, slot: Slot, cell: Cell) -> None:
+        if not self.options.recycle or slot.starting is not None:
+            return
+        resident = resident_bytes(cell.pid)
+        if resident > self.options.recycle:
+            self._log.info("{label} has {bytes} bytes: replaced", label=cell.label, bytes=resident)
+            self._own(slot.replace())
+
+    def _make_room(self) -> None:
+        """
+        Stop the cell that has been idle for longest, unless one is ending already.
+        """
+        if any(slot.retired for slot in self._slots.values()):
+            return
+        now = self.reactor.seconds()
+        idle = [s for s in self._slots.values() if s.current is not None and not s.in_use(now)]
+        if idle:
+            min(idle, key=lambda slot: slot.last_used).idle_out()
+
+    def _own(self, work: "Deferred[Any]") -> None:
+        over: Deferred[None] = Deferred()
+        self._work.add(over)
+        over.addCallback(lambda _: self._work.discard(over))
+        work.addErrback(lambda failure: failure.trap(NoAnswer, Problem))
+        work.addErrback(self._unexpected)
+        work.addBoth(lambda _: over.callback(None))
+
+    def _unexpected(self, failure: Failure) -> None:
+        self._log.failure("work for a cell", failure=failure)
+
+
+def _status(slot: Slot, cell: Cell) -> CellStatus:
+    return CellStatus(
+        label=cell.label,
+        key=slot.key,
+        state=cell.state.value,
+        pid=cell.pid,
+        in_flight=cell.upstream.in_flight,
+        served=cell.upstream.served,
+        loaded=cell.health.loaded,
+        resident=resident_bytes(cell.pid),
+    )
+
+
+_check_cells: type[Cells] = Fleet
+_check_owner: type[SlotOwner] = Fleet

@@ -1,0 +1,136 @@
+"""A function cell with all that belongs to it: directory, configuration, door to the daemon."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProcessTransport
+
+from workerd_faas.domain.upstream import Upstream
+from workerd_faas.runtime import daemon_socket
+from workerd_faas.runtime.cell import Cell, CellOwner, Times
+from workerd_faas.runtime.config import FunctionCell, render_function_cell
+from workerd_faas.runtime.egress import Egress
+from workerd_faas.runtime.probe import SocketProber
+from workerd_faas.runtime.process import Launch, ProcessOwner, spawn
+from workerd_faas.usecases.ports import FunctionEvents, VersionLoader
+
+
+@attrs.define(eq=False, kw_only=True)
+class House:
+    """
+    Where one cell lives. Made when the cell's process is started, cleared when that is gone.
+
+    Attributes:
+        account_id: Whose versions the cell may load; None: everybody's.
+    """
+
+    reactor: Any
+    launch: Launch
+    listen: Path
+    modules: tuple[tuple[str, str], ...]
+    egress: Egress
+    loaded_versions: int
+    account_id: str | None
+    loader: VersionLoader
+    events: FunctionEvents
+    _door: IListeningPort | None = None
+
+    def spawn(self, process: ProcessOwner) -> IProcessTransport:
+        """
+        Make the directory, open the door, start the process.
+
+        Raises:
+            OSError: one of these failed.
+        """
+        self.launch.directory.mkdir(mode=0o700)
+        door = self.launch.directory / "d"
+        try:
+            self._door = daemon_socket.listen(
+                self.reactor,
+                str(door),
+                account_id=self.account_id,
+                loader=self.loader,
+                events=self.events,
+            )
+        except CannotListenError as error:
+            raise OSError(str(error)) from error
+        config = FunctionCell(
+            listen=self.listen,
+            daemon=door,
+            modules=self.modules,
+            egress=self.egress,
+            loaded_versions=self.loaded_versions,
+        )
+        self.launch.config.write_text(render_function_cell(config), encoding="utf-8")
+        return spawn(self.reactor, self.launch, process)
+
+    async def clear(self) -> None:
+        """
+        Close the door and remove the directory.
+        """
+        door, self._door = self._door, None
+        if door is not None:
+            await maybeDeferred(door.stopListening)
+        shutil.rmtree(self.launch.directory, ignore_errors=True)
+
+
+@attrs.frozen(kw_only=True)
+class Builder:
+    """
+    Makes cells that differ in name and account only.
+
+    Attributes:
+        reactor: Provides IReactorProcess, IReactorTime and IReactorUNIX.
+        directory: Where the cells' own directories go.
+        memory: See `process.Launch`.
+    """
+
+    reactor: Any
+    binary: Path
+    directory: Path
+    modules: tuple[tuple[str, str], ...]
+    egress: Egress
+    loaded_versions: int
+    memory: int
+    times: Times
+    loader: VersionLoader
+    events: FunctionEvents
+
+    def build(
+        self, name: str, label: str, account_id: str | None, owner: CellOwner
+    ) -> tuple[Cell, House]:
+        """
+        A cell that is not started, and its house.
+        """
+        directory = self.directory / name
+        house = House(
+            reactor=self.reactor,
+            launch=Launch(
+                binary=self.binary,
+                directory=directory,
+                config=directory / "workerd.capnp",
+                memory=self.memory,
+                connect=True,
+            ),
+            listen=directory / "h",
+            modules=self.modules,
+            egress=self.egress,
+            loaded_versions=self.loaded_versions,
+            account_id=account_id,
+            loader=self.loader,
+            events=self.events,
+        )
+        cell = Cell(
+            reactor=self.reactor,
+            label=label,
+            upstream=Upstream(str(house.listen), label),
+            times=self.times,
+            prober=SocketProber(self.reactor, house.listen, self.times.ping),
+            spawn=house.spawn,
+            owner=owner,
+        )
+        return cell, house

@@ -1,0 +1,169 @@
+"""
+What happens between fork and exec of a cell: the process takes its own rights away, then becomes
+workerd.
+
+Run as a script (`python -I -S jail.py SPEC`): standard library only, imports nothing of ours, says
+what went wrong in one line on standard error and exits with 126.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from typing import Any, Final
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_NO_NEW_PRIVS: Final = 38
+FAILED: Final = 126
+
+FIRST_FD_TO_CLOSE: Final = 4
+"""0 to 2 are the usual ones, 3 is workerd's control descriptor."""
+
+_LANDLOCK_CREATE_RULESET: Final = 444
+_LANDLOCK_ADD_RULE: Final = 445
+_LANDLOCK_RESTRICT_SELF: Final = 446
+_RULE_PATH_BENEATH: Final = 1
+_CREATE_RULESET_VERSION: Final = 1
+
+# linux/landlock.h: LANDLOCK_ACCESS_FS_*, _NET_*, _SCOPE_*.
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_REMOVE_FILE, _MAKE_REG, _MAKE_SOCK = 1 << 5, 1 << 8, 1 << 9
+_ALL_FS_BITS: Final = {1: 13, 2: 14, 3: 15, 4: 15}
+_ALL_FS_BITS_NEWEST: Final = 16
+_BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
+_SCOPES: Final = 0b11  # abstract unix sockets and signals stay inside
+_READ: Final = _EXECUTE | _READ_FILE | _READ_DIR
+_OWN: Final = _READ | _WRITE_FILE | _REMOVE_FILE | _MAKE_REG | _MAKE_SOCK
+_FOR_A_FILE: Final = _EXECUTE | _WRITE_FILE | _READ_FILE
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = [
+        ("fs", ctypes.c_uint64),
+        ("net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    ]
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = [("access", ctypes.c_uint64), ("parent", ctypes.c_int32)]
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def _prctl(option: int, value: int, what: str) -> None:
+    _checked(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), what)
+
+
+def landlock_abi() -> int:
+    """
+    The version of Landlock that this kernel speaks; 0: none.
+    """
+    version: int = _libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)
+    return max(0, version)
+
+
+def _landlock(readable: list[str], own: str, connect: bool) -> None:
+    abi = landlock_abi()
+    if abi < 1:
+        return
+    handled = (1 << _ALL_FS_BITS.get(abi, _ALL_FS_BITS_NEWEST)) - 1
+    net = 0
+    if abi >= 4:
+        net = _BIND_TCP if connect else _BIND_TCP | _CONNECT_TCP
+    attributes = _Ruleset(handled, net, _SCOPES if abi >= 6 else 0)
+    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
+    ruleset = _checked(
+        _libc.syscall(_LANDLOCK_CREATE_RULESET, ctypes.byref(attributes), size, 0),
+        "landlock_create_ruleset",
+    )
+    for path in readable:
+        _allow(ruleset, path, _READ)
+    _allow(ruleset, own, _OWN)
+    _checked(_libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
+    os.close(ruleset)
+
+
+def _allow(ruleset: int, path: str, access: int) -> None:
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return  # Not on this system, or not for us: then not for the cell either.
+    try:
+        if not os.path.isdir(path):  # noqa: PTH112 - pathlib costs milliseconds to import
+            access &= _FOR_A_FILE
+        rule = _PathBeneath(access, fd)
+        _checked(
+            _libc.syscall(_LANDLOCK_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), 0),
+            f"landlock_add_rule {path}",
+        )
+    finally:
+        os.close(fd)
+
+
+def _limit(what: int, value: int) -> None:
+    _, hard = resource.getrlimit(what)
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(what, (value, value))
+
+
+def confine(spec: dict[str, Any]) -> None:
+    """
+    Take this process's rights away.
+
+    Args:
+        spec: `parent`: the pid that must be our parent, with which we die; `directory`: the own
+            directory; `data`: `RLIMIT_DATA` in bytes; `files`: `RLIMIT_NOFILE`; `oom_score_adj`;
+            `readable`: paths that may be read and executed, everything else may not;
+            `connect`: whether TCP connections may be opened.
+
+    Raises:
+        OSError: one of the walls could not be put up.
+    """
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != spec["parent"]:
+        raise OSError("the daemon ended before its cell began")
+    os.setsid()
+    os.dup2(os.open("/dev/null", os.O_RDWR), 0)
+    os.set_inheritable(0, True)
+    os.closerange(FIRST_FD_TO_CLOSE, 1 << 20)
+    os.umask(0o077)
+    os.chdir(spec["directory"])
+    # Python ignores these two, and what is ignored stays so across exec.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+        file.write(str(spec["oom_score_adj"]))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, spec["files"])
+    _limit(resource.RLIMIT_DATA, spec["data"])
+    _prctl(PR_SET_NO_NEW_PRIVS, 1, "prctl(PR_SET_NO_NEW_PRIVS)")
+    _landlock(spec["readable"], spec["directory"], spec["connect"])
+
+
+def main() -> None:
+    """
+    `SPEC` is JSON: what `confine` takes, and `argv` with the absolute path of the program first.
+    """
+    spec = json.loads(sys.argv[1])
+    try:
+        confine(spec)
+        os.execve(spec["argv"][0], spec["argv"], {})  # noqa: S606
+    except OSError as error:
+        os.write(2, f"jail: {error}\n".encode())
+        os._exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

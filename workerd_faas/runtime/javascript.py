@@ -1,0 +1,16 @@
+"""The JavaScript that runs inside cells, as modules for the config."""
+
+from importlib import resources
+from typing import Final
+
+_SHARED: Final = ("document.js",)
+ROUTER: Final = ("router.js", *_SHARED, "errors.js", "traces.js")
+CHECK: Final = ("check.js", *_SHARED)
+
+
+def sources(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """
+    Name and text of each of our modules; the first one is the main module.
+    """
+    folder = resources.files("workerd_faas.runtime") / "js"
+    return tuple((name, (folder / name).read_text(encoding="utf-8")) for name in names)

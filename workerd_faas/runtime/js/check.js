@@ -1,0 +1,35 @@
+// The Worker inside a check cell: loads one upload, once, and says what became of it.
+//
+// The code it loads has no network, no bindings but its own, and the process ends afterwards.
+
+import { decode, handlersOf, PRIVATE, whenStarted } from "document.js";
+
+const HANDLERS_CHARACTERS = 64 * 1024;
+
+export default {
+  async fetch(request, env) {
+    if (request.cf?.probe) return Response.json({});
+    return Response.json(await check(await request.arrayBuffer(), env));
+  },
+};
+
+async function check(buffer, env) {
+  let code;
+  try {
+    ({ code } = decode(buffer));
+  } catch (error) {
+    return { error: String(error) };
+  }
+  code.globalOutbound = null;
+  const begin = performance.now();
+  try {
+    const entrypoint = env.LOADER.get("upload", () => code).getEntrypoint(PRIVATE);
+    await whenStarted(entrypoint);
+    const startup = performance.now() - begin;
+    const handlers = await handlersOf(entrypoint);
+    if (handlers.length > HANDLERS_CHARACTERS) return { error: "Error: too many exports." };
+    return { startup_ms: Math.ceil(startup), handlers };
+  } catch (error) {
+    return { error: String(error?.message ?? error) };
+  }
+}

@@ -1,0 +1,103 @@
+"""What a cell's router is asked over its own socket, and what it answers."""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from workerd_faas.runtime.unix_http import NoAnswer, ask
+from workerd_faas.wire.headers import ROUTE_AND_CF
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """
+    What a router says of itself.
+
+    Attributes:
+        pending: Invocations that are not over: requests, open streams, `waitUntil` work, and
+            reports that are on their way to the daemon.
+        loaded: Versions in memory.
+    """
+
+    pending: int = 0
+    loaded: int = 0
+
+
+class Prober(Protocol):
+    """
+    Asks one cell.
+    """
+
+    def probe(self) -> "Deferred[Health]":
+        """
+        Fails with `NoAnswer` when there is none in time. May be cancelled.
+        """
+
+    def forget(self, version_id: str) -> "Deferred[None]":
+        """
+        Have a version evicted if it is loaded. Fails with `NoAnswer`. May be cancelled.
+        """
+
+
+def health(body: bytes) -> Health:
+    """
+    The health that an answer's body tells. The router counts; a function cannot make it lie, but
+    nothing here relies on that.
+
+    Raises:
+        NoAnswer: it is not one.
+    """
+    try:
+        document = json.loads(body)
+        return Health(
+            pending=int(document.get("pending", 0)) + int(document.get("traces", 0)),
+            loaded=int(document.get("loaded", 0)),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise NoAnswer("the answer is not a router's") from error
+
+
+@attrs.frozen
+class SocketProber:
+    """
+    Asks over the cell's unix socket.
+
+    Attributes:
+        reactor: Provides IReactorUNIX and IReactorTime.
+        timeout: Seconds until no answer is taken for none.
+    """
+
+    reactor: Any
+    socket: Path
+    timeout: float
+
+    def probe(self) -> "Deferred[Health]":
+        """
+        See `Prober`.
+        """
+        return Deferred.fromCoroutine(self._probe())
+
+    def forget(self, version_id: str) -> "Deferred[None]":
+        """
+        See `Prober`.
+        """
+        return Deferred.fromCoroutine(self._forget(version_id))
+
+    async def _probe(self) -> Health:
+        return health(await self._ask({"probe": True}))
+
+    async def _forget(self, version_id: str) -> None:
+        await self._ask({"forget": version_id})
+
+    async def _ask(self, question: dict[str, Any]) -> bytes:
+        headers = {ROUTE_AND_CF: json.dumps(question)}
+        answer = await ask(self.reactor, self.socket, headers, None, self.timeout)
+        if answer.status != 200:
+            raise NoAnswer(f"the router answered {answer.status}")
+        return answer.body
+
+
+_check: type[Prober] = SocketProber

@@ -1,0 +1,251 @@
+"""One workerd process as Twisted sees it: started through the jail, read line by line."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import attrs
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.interfaces import IProcessTransport, IReactorProcess, IReadDescriptor
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from workerd_faas.runtime import jail
+from workerd_faas.runtime.lines import Allowance, LineSplitter
+
+MIB: Final = 1 << 20
+
+RESERVED_DATA: Final = 550 * MIB
+"""What workerd has reserved before any code runs (mostly room for compiled code): it counts as data
+for `RLIMIT_DATA`."""
+
+CONTROL_FD: Final = 3
+
+READABLE: Final = (
+    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib",
+    "/etc/ld.so.cache", "/etc/ssl", "/etc/pki", "/etc/ca-certificates",
+    "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
+    "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
+    "/etc/services", "/run/systemd/resolve", "/etc/localtime", "/usr/share/zoneinfo",
+    "/dev/urandom", "/dev/random", "/dev/null", "/proc/self", "/proc/meminfo", "/proc/cpuinfo",
+    "/proc/stat", "/sys/devices/system/cpu", "/nix/store",
+)  # fmt: skip
+"""What workerd needs to read: libraries, certificates, name resolution, randomness."""
+
+
+@attrs.frozen(kw_only=True)
+class Launch:
+    """
+    How to start one process.
+
+    Attributes:
+        binary: workerd.
+        directory: The process's own directory, the only one it may write to.
+        config: The configuration file, which must be below `directory`.
+        memory: Bytes that its JavaScript and buffers may take, on top of what workerd itself needs.
+        connect: Whether it may open TCP connections at all.
+    """
+
+    binary: Path
+    directory: Path
+    config: Path
+    memory: int
+    connect: bool
+    files: int = 16384
+    oom_score_adj: int = 500
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """
+        The command that runs behind the jail.
+        """
+        return (
+            str(self.binary),
+            "serve",
+            "--experimental",  # The worker loader's binding needs it.
+            f"--control-fd={CONTROL_FD}",
+            str(self.config),
+        )
+
+    def jailed(self, parent: int) -> tuple[str, ...]:
+        """
+        The command to start.
+        """
+        spec = {
+            "parent": parent,
+            "directory": str(self.directory),
+            "data": RESERVED_DATA + self.memory,
+            "files": self.files,
+            "oom_score_adj": self.oom_score_adj,
+            "readable": [str(self.binary), *READABLE],
+            "connect": self.connect,
+            "argv": self.argv,
+        }
+        script = str(Path(jail.__file__).resolve())
+        return (sys.executable, "-I", "-S", script, json.dumps(spec))
+
+
+@attrs.frozen
+class Exit:
+    """
+    How a process ended: a code, or the signal that ended it.
+    """
+
+    code: int | None
+    signal: int | None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"signal {signal.Signals(self.signal).name}"
+        return f"exit code {self.code}"
+
+
+class ProcessOwner(Protocol):
+    """
+    Who is told what a process does.
+    """
+
+    def process_listening(self, socket: str) -> None:
+        """
+        The control descriptor announced a listening socket.
+        """
+
+    def process_said(self, line: str) -> None:
+        """
+        A line on standard error: the runtime's own words, bounded in length and rate.
+        """
+
+    def process_ended(self, how: Exit) -> None:
+        """
+        It is gone and reaped. Called once, last.
+        """
+
+
+def listening_socket(line: bytes) -> str | None:
+    """
+    The socket's name if a control line says that it listens.
+    """
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(event, dict) or event.get("event") != "listen":
+        return None
+    name = event.get("socket")
+    return name if isinstance(name, str) else None
+
+
+_EVICTION: Final = ("script terminated for unknown reasons", "stack: ")
+"""workerd's two lines for each eviction that the router asks for: not worth a word."""
+
+
+class WorkerdProcess(ProcessProtocol):
+    """
+    The parent's end. Standard output is what functions print, which their traces report already: it
+    is thrown away.
+    """
+
+    _log = Logger()
+
+    def __init__(self, owner: ProcessOwner, seconds: Callable[[], float]) -> None:
+        self._owner = owner
+        self._seconds = seconds
+        self._control = LineSplitter()
+        self._errors = LineSplitter()
+        self._allowance = Allowance(per_second=5, burst=50)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        if childFD == CONTROL_FD:
+            for line in self._control.feed(data):
+                socket = listening_socket(line)
+                if socket is not None:
+                    self._owner.process_listening(socket)
+        elif childFD == 2:
+            for line in self._errors.feed(data):
+                self._said(line)
+
+    def _said(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace")
+        if any(known in text for known in _EVICTION):
+            return
+        if self._allowance.take(self._seconds()):
+            refused = self._allowance.take_refused()
+            if refused:
+                self._owner.process_said(f"({refused} lines left out)")
+            self._owner.process_said(text)
+
+    def processEnded(self, reason: Failure) -> None:
+        for line in self._errors.end():
+            self._said(line)
+        self._owner.process_ended(_exit_of(reason))
+
+
+def _exit_of(reason: Failure) -> Exit:
+    value = reason.value
+    if isinstance(value, ProcessDone):
+        return Exit(0, None)
+    if isinstance(value, ProcessTerminated):
+        return Exit(value.exitCode, value.signal)
+    return Exit(None, None)
+
+
+@implementer(IReadDescriptor)
+class _End:
+    """
+    Reaps a child when its pidfd says that it has ended.
+
+    Twisted relies on SIGCHLD, whose wake-up uvloop takes for itself; a pidfd needs no signal.
+    """
+
+    def __init__(self, reactor: Any, transport: Any) -> None:
+        self._reactor = reactor
+        self._transport = transport
+        self._fd = os.pidfd_open(transport.pid)
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def logPrefix(self) -> str:
+        return "pidfd"
+
+    def doRead(self) -> None:
+        self._reactor.removeReader(self)
+        os.close(self._fd)
+        if self._transport.pid is not None:  # Not reaped when its pipes were closed.
+            self._transport.reapProcess()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The reactor has stopped: nobody waits for the child any more.
+        """
+        os.close(self._fd)
+
+
+def spawn(reactor: Any, launch: Launch, owner: ProcessOwner) -> IProcessTransport:
+    """
+    Start the process.
+
+    Args:
+        reactor: Provides IReactorProcess, IReactorFDSet and IReactorTime.
+
+    Raises:
+        OSError: no process could be made.
+    """
+    process_reactor: IReactorProcess = reactor
+    argv = launch.jailed(os.getpid())
+    transport = process_reactor.spawnProcess(
+        WorkerdProcess(owner, reactor.seconds),
+        argv[0],
+        argv,
+        env={},
+        childFDs={1: "r", 2: "r", CONTROL_FD: "r"},
+    )
+    _End(reactor, transport)
+    return transport
