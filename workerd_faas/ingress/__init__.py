@@ -1,1 +1,1 @@
-"""The public port: host routing and the HTTP/1.1 relay."""
+"""The public port: whose host it is, HTTP/1.1 framing, and the relay to cells and the API."""

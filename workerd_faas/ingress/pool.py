@@ -1,0 +1,121 @@
+"""Connections to cells and to the API: kept while idle, made when there is none."""
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from workerd_faas.domain.upstream import Upstream
+from workerd_faas.ingress.limits import RelayLimits
+from workerd_faas.ingress.timers import Timers
+from workerd_faas.ingress.upstream_connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from workerd_faas.ingress.exchange import Exchange
+
+Connecting = asyncio.Task[tuple[Any, UpstreamConnection]]
+
+
+class Pool:
+    """
+    All connections to upstreams. The last one used is the first one taken again, so that what a
+    burst needed can go.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, timers: Timers, limits: RelayLimits
+    ) -> None:
+        self._loop = loop
+        self._timers = timers
+        self._limits = limits
+        self._idle: dict[Upstream, list[UpstreamConnection]] = {}
+        self._all: set[UpstreamConnection] = set()
+        self._connecting: set[Connecting] = set()
+        timers.each_tick(self._close_stale)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def take(self, upstream: Upstream) -> UpstreamConnection | None:
+        """
+        An idle connection, if there is one.
+        """
+        idle = self._idle.get(upstream)
+        return idle.pop() if idle else None
+
+    def connect(self, upstream: Upstream, exchange: "Exchange") -> Connecting:
+        """
+        Make a connection, then call `exchange.connected` or `exchange.refused`; neither if the
+        task that is returned is cancelled.
+        """
+        task: Connecting = self._loop.create_task(
+            self._loop.create_unix_connection(
+                partial(UpstreamConnection, self, upstream), upstream.address
+            )
+        )
+        self._connecting.add(task)
+        task.add_done_callback(partial(self._connected, exchange))
+        return task
+
+    def _connected(self, exchange: "Exchange", task: Connecting) -> None:
+        self._connecting.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            exchange.connected(task.result()[1])
+        elif isinstance(error, OSError):
+            exchange.refused(error)
+        else:
+            raise error
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """
+        The connection is between two requests. It may already be on its way out.
+        """
+        upstream = connection.upstream
+        idle = self._idle.get(upstream)
+        if idle is None:
+            if upstream.retired or connection not in self._all:
+                connection.transport.close()
+                return
+            idle = self._idle[upstream] = []
+            upstream.when_retired(partial(self._retired, upstream))
+        if len(idle) >= self._limits.idle_connections:
+            connection.transport.close()
+        else:
+            connection.idle_since = self._timers.now
+            idle.append(connection)
+
+    def made(self, connection: UpstreamConnection) -> None:
+        """
+        A connection is there.
+        """
+        self._all.add(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """
+        A connection is gone, or about to.
+        """
+        self._all.discard(connection)
+        idle = self._idle.get(connection.upstream)
+        if idle and connection in idle:
+            idle.remove(connection)
+
+    def close(self) -> None:
+        """
+        End all of them.
+        """
+        for task in list(self._connecting):
+            task.cancel()
+        for connection in list(self._all):
+            connection.transport.abort()
+
+    def _retired(self, upstream: Upstream) -> None:
+        for connection in self._idle.pop(upstream, ()):
+            connection.transport.close()
+
+    def _close_stale(self, now: float) -> None:
+        oldest = now - self._limits.idle_connection_seconds
+        for idle in self._idle.values():
+            while idle and idle[0].idle_since <= oldest:
+                idle.pop(0).transport.close()

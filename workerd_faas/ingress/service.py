@@ -1,0 +1,199 @@
+"""The public port as the rest of the daemon sees it."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from workerd_faas.domain.routing import RoutingTable
+from workerd_faas.domain.upstream import Upstream
+from workerd_faas.ingress.client import ClientConnection
+from workerd_faas.ingress.limits import RelayLimits
+from workerd_faas.ingress.listen import ListeningPort, listen
+from workerd_faas.ingress.misses import Misses
+from workerd_faas.ingress.peers import Network
+from workerd_faas.ingress.pool import Pool
+from workerd_faas.ingress.relay import Relay
+from workerd_faas.ingress.timers import Timers
+from workerd_faas.usecases.ports import Cells
+
+_CERTIFICATE_SECONDS = 10.0
+_POLL_SECONDS = 0.02
+_STOP_SECONDS = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class Stats:
+    """
+    What goes on at the moment.
+
+    Attributes:
+        connections: Of clients, tunnels included.
+        in_flight: Requests and tunnels that occupy an upstream or wait for one.
+        tunnels: Upgraded connections.
+        upstream_connections: To cells and to the API, idle ones included.
+    """
+
+    connections: int
+    in_flight: int
+    tunnels: int
+    upstream_connections: int
+
+
+class Ingress:
+    """
+    Listens, routes by host, relays.
+
+    Args:
+        reactor: Twisted's asyncio reactor (`workerd_faas.reactor`).
+        listen: Endpoint strings; see `listen.listen`.
+        base_domain: Lower case, no final dot: the API's host, and the parent of functions' hosts.
+        api: Where the API answers.
+        use_forwarded_host: Route by `X-Forwarded-Host`, from trusted proxies only.
+        trusted_proxies: Whose `X-Forwarded-*` are believed. A peer on a unix socket is believed
+            if 127.0.0.1 is.
+        access_log: Log every request, not only what fails.
+    """
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        listen: Sequence[str],
+        base_domain: str,
+        routes: RoutingTable,
+        cells: Cells,
+        api: Upstream,
+        use_forwarded_host: bool = False,
+        trusted_proxies: Sequence[Network] = (),
+        limits: RelayLimits | None = None,
+        access_log: bool = False,
+    ) -> None:
+        self._reactor = reactor
+        self._listen = tuple(listen)
+        self._ports: list[ListeningPort] = []
+        limits = limits or RelayLimits()
+        # `workerd_faas.reactor` has made this loop the thread's own.
+        loop = asyncio.get_event_loop_policy().get_event_loop()
+        timers = Timers(reactor, limits.tick_seconds)
+        self._relay = Relay(
+            loop=loop,
+            limits=limits,
+            timers=timers,
+            routes=routes,
+            cells=cells,
+            api=api,
+            base_domain=base_domain,
+            use_forwarded_host=use_forwarded_host,
+            proxies=tuple(trusted_proxies),
+            access_log=access_log,
+            pool=Pool(loop, timers, limits),
+            misses=Misses(most=limits.misses_per_minute),
+        )
+        self._next_look = 0.0
+        timers.each_tick(self._look_at_certificates)
+
+    _log = Logger()
+
+    async def start(self) -> None:
+        """
+        Open the ports and serve.
+
+        Raises:
+            ListenError: one of them cannot be opened; then none is left open.
+        """
+        self._relay.timers.start()
+        try:
+            for endpoint in self._listen:
+                port = await listen(
+                    endpoint,
+                    reactor=self._reactor,
+                    loop=self._relay.loop,
+                    make_protocol=partial(ClientConnection, self._relay),
+                )
+                self._ports.append(port)
+                self._log.info("listening on {endpoint}", endpoint=endpoint)
+        except BaseException:
+            await self.stop()
+            raise
+
+    @property
+    def addresses(self) -> tuple[Any, ...]:
+        """
+        What the ports are bound to: Twisted addresses, in the order of `listen`.
+        """
+        return tuple(port.address for port in self._ports)
+
+    def reload(self) -> None:
+        """
+        Read the certificates again; the old ones stay where the new ones cannot be used.
+        """
+        for port in self._ports:
+            if port.certificates is not None:
+                port.certificates.reload()
+
+    def stats(self) -> Stats:
+        """
+        What goes on at the moment.
+        """
+        relay = self._relay
+        return Stats(
+            connections=len(relay.connections),
+            in_flight=relay.in_flight,
+            tunnels=relay.tunnels,
+            upstream_connections=len(relay.pool),
+        )
+
+    async def drain(self, seconds: float) -> None:
+        """
+        Accept no more and let what is under way come to its end, for so long at most.
+
+        Responses say `Connection: close` from now on, and idle connections are closed. When the
+        time is over, WebSockets get a close frame (1012), and the rest is cut off.
+        """
+        relay = self._relay
+        relay.draining = True
+        await self._close_ports()
+        for connection in list(relay.connections):
+            connection.drain()
+        await self._until(lambda: not relay.connections, seconds)
+        for connection in list(relay.connections):
+            connection.drained_out()
+        grace = relay.limits.tunnel_close_seconds + 2 * relay.limits.tick_seconds
+        await self._until(lambda: not relay.connections, grace)
+
+    async def stop(self) -> None:
+        """
+        Cut off whatever is left. Idempotent.
+        """
+        relay = self._relay
+        relay.draining = True
+        await self._close_ports()
+        for connection in list(relay.connections):
+            connection.cut()
+        relay.pool.close()
+        await self._until(lambda: not relay.connections and not len(relay.pool), _STOP_SECONDS)
+        relay.timers.stop()
+
+    async def _close_ports(self) -> None:
+        ports, self._ports = self._ports, []
+        for port in ports:
+            with contextlib.suppress(OSError):
+                await port.close()
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> None:
+        end = self._reactor.seconds() + seconds
+        while not done() and self._reactor.seconds() < end:
+            await deferLater(self._reactor, _POLL_SECONDS)
+
+    def _look_at_certificates(self, now: float) -> None:
+        if now >= self._next_look:
+            self._next_look = now + _CERTIFICATE_SECONDS
+            for port in self._ports:
+                if port.certificates is not None:
+                    port.certificates.reload_if_changed()

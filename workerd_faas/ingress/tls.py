@@ -1,0 +1,129 @@
+"""TLS for listening ports, with certificates that can be renewed while connections are open."""
+
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+from twisted.logger import Logger
+
+
+class CertificateError(Exception):
+    """
+    The key and the certificates cannot be used; the message says why and never quotes them.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class CertificateFiles:
+    """
+    PEM files.
+
+    Attributes:
+        private_key: Not encrypted.
+        certificate: The server's own, and the intermediate ones if it likes.
+        chain: More intermediate ones.
+    """
+
+    private_key: Path
+    certificate: Path
+    chain: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """
+        A new context from what the files say now.
+
+        Raises:
+            CertificateError: they cannot be used.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            if self.chain is None:
+                self._load(context, self.certificate)
+            else:
+                with tempfile.NamedTemporaryFile() as joined:
+                    joined.write(self.certificate.read_bytes() + b"\n" + self.chain.read_bytes())
+                    joined.flush()
+                    self._load(context, Path(joined.name))
+        except (OSError, ValueError) as error:
+            raise CertificateError(
+                f"key {self.private_key} with certificate {self.certificate}: {error}"
+            ) from error
+        return context
+
+    def _load(self, context: ssl.SSLContext, certificates: Path) -> None:
+        context.load_cert_chain(certificates, self.private_key, password=_refuse_to_ask)
+
+    def stamp(self) -> tuple[Any, ...]:
+        """
+        Something that changes when one of the files does.
+        """
+        return tuple(_stamp(path) for path in (self.private_key, self.certificate, self.chain))
+
+
+def _refuse_to_ask() -> str:
+    raise ValueError("the private key is encrypted: give it without a passphrase")
+
+
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+@attrs.define(eq=False, kw_only=True)
+class Certificates:
+    """
+    The certificate that new connections are shown.
+
+    Each handshake is begun with `context` and given the newest one by the server-name callback,
+    which OpenSSL calls for every ClientHello, with a name or without.
+    """
+
+    files: CertificateFiles
+    context: ssl.SSLContext
+    _current: ssl.SSLContext
+    _stamp: tuple[Any, ...]
+    _log: ClassVar[Logger] = Logger()
+
+    @classmethod
+    def load(cls, files: CertificateFiles) -> "Certificates":
+        """
+        Raises:
+            CertificateError: the files cannot be used.
+        """
+        stamp = files.stamp()
+        context = files.context()
+        loaded = cls(files=files, context=context, current=context, stamp=stamp)
+        context.sni_callback = loaded._choose
+        return loaded
+
+    def _choose(self, connection: Any, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._current
+
+    def reload(self) -> None:
+        """
+        Use what the files say now; if that cannot be used, say so and go on with what there is.
+        """
+        self._stamp = self.files.stamp()
+        try:
+            self._current = self.files.context()
+        except CertificateError as error:
+            self._log.error("certificate not reloaded: {error}", error=str(error))
+        else:
+            self._log.info("certificate {path} loaded", path=str(self.files.certificate))
+
+    def reload_if_changed(self) -> None:
+        """
+        The same, if the files have changed since they were last looked at.
+        """
+        if self.files.stamp() != self._stamp:
+            self.reload()

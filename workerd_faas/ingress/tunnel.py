@@ -1,0 +1,196 @@
+"""A connection whose protocol has changed (101): bytes both ways until both sides are done."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from workerd_faas.domain.upstream import Upstream
+from workerd_faas.ingress.timers import NEVER
+from workerd_faas.ingress.websocket import RESTART, Frames, close_frame
+
+if TYPE_CHECKING:
+    from workerd_faas.ingress.relay import Relay
+
+
+def open_tunnel(
+    relay: "Relay",
+    *,
+    upstream: Upstream,
+    client: asyncio.Transport,
+    cell: asyncio.Transport,
+    to_client: bytes,
+    from_cell: bytes,
+    from_client: bytes,
+    websocket: bool,
+) -> None:
+    """
+    Join two transports. The tunnel occupies `upstream` until it ends.
+
+    Args:
+        to_client: The head that tells the client about the change.
+        from_cell, from_client: What came after the two heads.
+    """
+    tunnel = Tunnel(relay, upstream, client, cell, websocket=websocket)
+    client.set_protocol(tunnel.client)
+    cell.set_protocol(tunnel.cell)
+    client.write(to_client)
+    if from_cell:
+        tunnel.cell.data_received(from_cell)
+    if from_client:
+        tunnel.client.data_received(from_client)
+
+
+class End(asyncio.Protocol):
+    """
+    One end of a tunnel.
+
+    Attributes:
+        other: The opposite end.
+        frames: Follows what comes in here, if it is a WebSocket.
+        eof: Nothing more will come in here.
+        lost: It is gone.
+        told: It was sent our close frame, so nothing else must follow.
+    """
+
+    __slots__ = ("_tunnel", "eof", "frames", "lost", "other", "told", "transport")
+
+    other: "End"
+
+    def __init__(
+        self, tunnel: "Tunnel", transport: asyncio.Transport, frames: Frames | None
+    ) -> None:
+        self._tunnel = tunnel
+        self.transport = transport
+        self.frames = frames
+        self.eof = False
+        self.lost = False
+        self.told = False
+
+    def data_received(self, data: bytes) -> None:
+        if self.frames is not None:
+            self.frames.feed(data)
+        other = self.other
+        if not other.told and not other.lost:
+            other.transport.write(data)
+        if self._tunnel.closing:
+            self._tunnel.go_on_closing()
+
+    def eof_received(self) -> bool:
+        self.eof = True
+        if self.other.eof or self.other.lost or not self.other.transport.can_write_eof():
+            self._tunnel.close()
+            return False
+        self.other.transport.write_eof()
+        return self.transport.can_write_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self._tunnel.end_lost(self)
+
+    def pause_writing(self) -> None:
+        self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self.other.eof:
+            self.other.transport.resume_reading()
+
+
+class Tunnel:
+    """
+    The pair.
+
+    Attributes:
+        deadline: See `Timed`.
+        closing: The daemon ends it, as soon as the frames under way are complete.
+    """
+
+    __slots__ = ("_relay", "_upstream", "cell", "client", "closing", "deadline")
+
+    def __init__(
+        self,
+        relay: "Relay",
+        upstream: Upstream,
+        client: asyncio.Transport,
+        cell: asyncio.Transport,
+        *,
+        websocket: bool,
+    ) -> None:
+        self._relay = relay
+        self._upstream: Upstream | None = upstream
+        self.client = End(self, client, Frames() if websocket else None)
+        self.cell = End(self, cell, Frames() if websocket else None)
+        self.client.other, self.cell.other = self.cell, self.client
+        self.closing = False
+        self.deadline = NEVER
+        relay.tunnels += 1
+        relay.connections.add(self)
+        relay.timers.add(self)
+
+    def close(self) -> None:
+        """
+        Both sides have said their last: let what is written go out, and end.
+        """
+        self.deadline = self._relay.timers.now + self._relay.limits.tunnel_close_seconds
+        self.client.transport.close()
+        self.cell.transport.close()
+
+    def end_lost(self, end: End) -> None:
+        """
+        One side is gone, so the other goes too; what it has been sent still reaches it.
+        """
+        if not end.other.lost:
+            self.deadline = self._relay.timers.now + self._relay.limits.write_stall_seconds
+            end.other.transport.close()
+        self._leave_upstream()
+        if end.other.lost:
+            self._relay.timers.discard(self)
+            self._relay.connections.discard(self)
+
+    def _leave_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            self._relay.tunnels -= 1
+            self._relay.in_flight -= 1
+            upstream.end()
+
+    def drain(self) -> None:
+        """
+        See `Connected`: it may go on until the time is over.
+        """
+
+    def drained_out(self) -> None:
+        """
+        See `Connected`: both sides of a WebSocket are told to close.
+        """
+        if self.client.frames is None:
+            self.cut()
+        elif not self.closing:
+            self.closing = True
+            self.deadline = self._relay.timers.now + self._relay.limits.tunnel_close_seconds
+            self.go_on_closing()
+
+    def go_on_closing(self) -> None:
+        """
+        Send the close frames where one frame has ended and the next has not begun.
+        """
+        for end in (self.client, self.cell):
+            frames = end.other.frames
+            if end.told or end.lost or end.other.eof or frames is None or not frames.between:
+                continue
+            end.told = True
+            if not frames.closed:
+                end.transport.write(close_frame(RESTART, masked=end is self.cell))
+        if self.client.frames is not None and self.client.frames.closed and self.client.told:
+            self.close()
+
+    def cut(self) -> None:
+        """
+        See `Connected`.
+        """
+        self.client.transport.abort()
+        self.cell.transport.abort()
+
+    def overdue(self, now: float) -> None:
+        """
+        See `Timed`.
+        """
+        self.cut()

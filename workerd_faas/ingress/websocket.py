@@ -1,0 +1,72 @@
+"""Where a stream of WebSocket frames can be interrupted (RFC 6455 section 5.2). Pure."""
+
+from typing import Final
+
+RESTART: Final = 1012
+"""Service restart (IANA's registry of WebSocket close codes): the client should come back."""
+
+
+def close_frame(code: int, *, masked: bool) -> bytes:
+    """
+    A close frame; a client's is masked, and a mask of zeros will do where no browser is involved.
+    """
+    payload = code.to_bytes(2, "big")
+    return b"\x88\x82\0\0\0\0" + payload if masked else b"\x88\x02" + payload
+
+
+class Frames:
+    """
+    Follows one direction of a WebSocket.
+
+    Attributes:
+        between: The last byte fed was the last byte of a frame, or none was fed.
+        closed: A close frame has been fed.
+    """
+
+    __slots__ = ("_head", "_left", "between", "closed")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left = 0
+        self.between = True
+        self.closed = False
+
+    def feed(self, data: bytes) -> None:
+        """
+        Follow these bytes.
+        """
+        at, size = 0, len(data)
+        while at < size:
+            if self._left:
+                step = min(self._left, size - at)
+                self._left -= step
+                at += step
+                continue
+            # A head has 2 to 14 bytes; it may arrive in pieces.
+            held = len(self._head)
+            head = self._head + data[at : at + 14 - held]
+            length = _head_length(head)
+            if length is None or len(head) < length:
+                self._head = head
+                break
+            self._head = b""
+            self._left = _payload_length(head)
+            self.closed = self.closed or head[0] & 0x0F == 0x8
+            at += length - held
+        self.between = not self._left and not self._head
+
+
+def _head_length(head: bytes) -> int | None:
+    if len(head) < 2:
+        return None
+    extended = {126: 2, 127: 8}.get(head[1] & 0x7F, 0)
+    return 2 + extended + (4 if head[1] & 0x80 else 0)
+
+
+def _payload_length(head: bytes) -> int:
+    short = head[1] & 0x7F
+    if short == 126:
+        return int.from_bytes(head[2:4], "big")
+    if short == 127:
+        return int.from_bytes(head[2:10], "big")
+    return short
