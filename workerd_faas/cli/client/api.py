@@ -21,6 +21,7 @@ from workerd_faas.cli.failure import Failure
 _PREFIX: Final = "/client/v4"
 _WAITS: Final = (0.0, 1.0)
 _LONGEST_RETRY_AFTER: Final = 60
+_MOST_PAGES: Final = 100
 _TRANSIENT: Final = frozenset({429, 500, 502, 503, 504})
 
 AUTHENTICATION_CODES: Final = frozenset({10000, 9106})
@@ -80,6 +81,25 @@ class Api:
         """
         return self.call("GET", *path, query=query, repeatable=True)
 
+    def pages(self, *path: str) -> list[Any]:
+        """
+        Read a whole list that comes in numbered pages.
+
+        Raises: as `call`.
+        """
+        found: list[Any] = []
+        for page in range(1, _MOST_PAGES + 1):
+            answer = self._authorised("GET", self._url(path, {"page": str(page)}), None, None, True)
+            envelope = self._envelope(answer)
+            result = envelope.get("result")
+            items = result if isinstance(result, list) else []
+            found.extend(items)
+            info = envelope.get("result_info")
+            info = info if isinstance(info, dict) else {}
+            if not items or page * info.get("per_page", 0) >= info.get("total_count", 0):
+                break
+        return found
+
     def call(
         self,
         method: str,
@@ -103,13 +123,14 @@ class Api:
             Unreachable: no answer came.
             Failure: nobody is logged in.
         """
-        url = self.base_url + _PREFIX + "".join("/" + quote(part, safe="") for part in path)
-        if query:
-            url += "?" + urlencode(query)
         if document is not None:
             body = Content("application/json", json.dumps(document).encode())
-        answer = self._authorised(method, url, body, progress, repeatable)
-        return self._result(answer)
+        answer = self._authorised(method, self._url(path, query), body, progress, repeatable)
+        return self._envelope(answer).get("result")
+
+    def _url(self, path: tuple[str, ...], query: Mapping[str, str] | None) -> str:
+        url = self.base_url + _PREFIX + "".join("/" + quote(part, safe="") for part in path)
+        return f"{url}?{urlencode(query)}" if query else url
 
     def _authorised(
         self, method: str, url: str, body: Body | None, progress: Progress | None, again: bool
@@ -159,9 +180,9 @@ class Api:
             planned = waits.pop(0)
             self.sleep(planned if wait is None else float(wait))
 
-    def _result(self, answer: Answer) -> Any:
+    def _envelope(self, answer: Answer) -> dict[str, Any]:
         if answer.status in (204, 205) and not answer.body:
-            return {}
+            return {"success": True, "result": {}}
         if 300 <= answer.status < 400:
             raise Failure(
                 f"{self.base_url} sends us elsewhere ({answer.headers.get('location', '?')}).",
@@ -178,7 +199,7 @@ class Api:
                 hint="check the address with `wrkst config show`",
             )
         if envelope["success"]:
-            return envelope.get("result")
+            return envelope
         raise ApiError(
             answer.status, _errors(envelope.get("errors")), answer.headers.get("cf-ray", "")
         )

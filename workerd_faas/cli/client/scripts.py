@@ -57,7 +57,7 @@ class UserApi:
         The accounts one may act for.
         """
         found = []
-        for membership in _records(self.api.get("memberships")):
+        for membership in _records(self.api.pages("memberships")):
             account = _record(membership.get("account"))
             roles = membership.get("roles") or []
             found.append(

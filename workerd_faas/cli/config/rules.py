@@ -127,4 +127,4 @@ def matches(glob: str, text: str, *, globstar: bool) -> bool:
     """
     Whether the glob matches the whole text.
     """
-    return re.search(glob_pattern(glob, globstar=globstar), text) is not None
+    return re.fullmatch(glob_pattern(glob, globstar=globstar), text) is not None

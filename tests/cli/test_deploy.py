@@ -1,0 +1,238 @@
+"""Deploying a project, from the command line to what the server receives."""
+
+import hashlib
+import json
+
+import pytest
+
+from tests.cli.fake_server import OTHER_ACCOUNT, Refused, State, Uploaded
+from tests.cli.support import Cli
+
+CONFIG = """{
+  // a first function
+  "name": "hello",
+  "main": "src/index.ts",
+  "compatibility_date": "2026-11-01",
+  "vars": {"GREETING": "hi", "LIMITS": {"a": [1]},},
+}"""
+INDEX = """\
+import text from "./text.txt";
+const answer: string = text;
+export default { fetch: () => new Response(answer) };
+"""
+
+
+@pytest.fixture
+def project(cli: Cli) -> Cli:
+    """A small project of somebody who is logged in."""
+    cli.write({"wrangler.jsonc": CONFIG, "src/index.ts": INDEX, "src/text.txt": "some text"})
+    cli.log_in()
+    return cli
+
+
+def parts_of(state: State) -> dict[str, Uploaded]:
+    return {part.name: part for part in state.uploads[-1]}
+
+
+def test_deploy_sends_what_was_built(project: Cli, server: State) -> None:
+    """The upload holds the bundle, the text as a module of its own, the map and the variables."""
+    done = project("deploy")
+    assert (done.status, done.err.count("error")) == (0, 0), done.err
+    parts = parts_of(server)
+    text_name = f"./{hashlib.sha1(b'some text').hexdigest()}-text.txt"
+    assert list(parts) == ["metadata", "index.js", text_name, "index.js.map"]
+    assert parts["index.js"].content_type == "application/javascript+module"
+    assert parts[text_name] == Uploaded(text_name, text_name, "text/plain", b"some text")
+    assert f'from "{text_name}"'.encode() in parts["index.js"].content
+    assert b": string" not in parts["index.js"].content
+    metadata = json.loads(parts["metadata"].content)
+    assert metadata == {
+        "main_module": "index.js",
+        "bindings": [
+            {"name": "GREETING", "type": "plain_text", "text": "hi"},
+            {"name": "LIMITS", "type": "json", "json": {"a": [1]}},
+        ],
+        "compatibility_date": "2026-11-01",
+        "compatibility_flags": [],
+        "keep_bindings": ["secret_text", "secret_key"],
+        "annotations": {},
+    }
+
+
+def test_deploy_prints_the_addresses(project: Cli, server: State) -> None:
+    """Standard output has the address of the function, of the version and of its alias."""
+    done = project("deploy", "--alias", "staging")
+    version = server.scripts["hello"].versions[0]["id"]
+    host = server.base_url.removeprefix("http://")
+    assert done.out.splitlines() == [
+        f"http://hello.{host}",
+        f"http://{version[:8]}.hello.{host}  (this version)",
+        f"http://staging.hello.{host}  (alias staging)",
+    ]
+    assert version in done.err
+
+
+def test_deploy_result_as_json(project: Cli, server: State) -> None:
+    """With --json the only thing on standard output is one document that names the version."""
+    done = project("deploy", "--json", "--message", "why", "--tag", "v1")
+    version = server.scripts["hello"].versions[0]
+    assert done.json["version_id"] == version["id"]
+    assert done.json["deployed"] is True
+    assert done.json["urls"]["function"].startswith("http://hello.")
+    assert version["annotations"] == {"workers/message": "why", "workers/tag": "v1"}
+
+
+def test_versions_upload_does_not_deploy(project: Cli, server: State) -> None:
+    """An uploaded version is there, and what serves has not changed."""
+    project("deploy")
+    serving = server.scripts["hello"].deployments[0]
+    done = project("versions", "upload", "--json")
+    assert done.status == 0, done.err
+    assert done.json["deployed"] is False
+    assert server.scripts["hello"].versions[0]["id"] == done.json["version_id"]
+    assert server.scripts["hello"].deployments == [serving]
+
+
+def test_options_win_over_the_configuration(project: Cli, server: State) -> None:
+    """Name, date, flags and a variable from the command line are what is sent."""
+    done = project(
+        "deploy",
+        "--name=other",
+        "--compatibility-date=2026-10-01",
+        "--compatibility-flag=nodejs_compat",
+        "--var=GREETING:a:b",
+        "--keep-vars",
+    )
+    assert done.status == 0, done.err
+    metadata = json.loads(parts_of(server)["metadata"].content)
+    assert list(server.scripts) == ["other"]
+    assert metadata["compatibility_date"] == "2026-10-01"
+    assert metadata["compatibility_flags"] == ["nodejs_compat"]
+    assert metadata["bindings"][-1] == {"name": "GREETING", "type": "plain_text", "text": "a:b"}
+    assert [each["name"] for each in metadata["bindings"]] == ["LIMITS", "GREETING"]
+    assert metadata["keep_bindings"][2:] == ["plain_text", "json"]
+
+
+def test_dry_run_sends_nothing(project: Cli, server: State) -> None:
+    """--dry-run builds, writes what --outdir asks for, and makes no request."""
+    done = project("deploy", "--dry-run", "--outdir", "dist", "--json")
+    assert done.status == 0, done.err
+    assert server.requests == []
+    names = [module["name"] for module in done.json["modules"]]
+    assert sorted(path.name for path in (project.work / "dist").iterdir()) == sorted(
+        name.removeprefix("./") for name in names
+    )
+
+
+def test_start_up_error_is_shown_at_the_users_line(project: Cli, server: State) -> None:
+    """A position in the bundle that the server complains about is shown as one in the source."""
+    project.write(
+        {"src/index.ts": "type A = string;\n\n\nexport default {};\nthrow new Error('no');\n"}
+    )
+
+    def check(parts: list[Uploaded]) -> None:
+        code = next(part.content for part in parts if part.name == "index.js").decode()
+        line = next(n for n, text in enumerate(code.splitlines(), 1) if "throw new" in text)
+        raise Refused(400, 10021, f"Uncaught Error: no\n    at index.js:{line}:7")
+
+    server.check = check
+    done = project("deploy")
+    assert done.status == 1
+    assert "src/index.ts:5:7" in done.err
+    assert "index.js:" not in done.err
+    assert "hello" not in server.scripts
+
+
+def test_refused_binding_is_named(project: Cli, server: State) -> None:
+    """A binding that the server does not support is sent, and its refusal is shown."""
+    project.write(
+        {
+            "wrangler.toml": "",
+            "wrangler.jsonc": CONFIG.replace(
+                '"vars"', '"kv_namespaces": [{"binding": "KV", "id": "1"}], "vars"'
+            ),
+        }
+    )
+    done = project("deploy")
+    assert done.status == 1
+    assert "'KV'" in done.err and "[code: 10021]" in done.err
+
+
+def test_build_failure_shows_the_place(project: Cli, server: State) -> None:
+    """An import that leads nowhere ends with status 4 and the place in the source."""
+    project.write({"src/index.ts": 'import a from "./missing";\nexport default a;\n'})
+    done = project("deploy")
+    assert done.status == 4
+    assert 'src/index.ts:1:15: Could not resolve "./missing"' in done.err
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("addEventListener('fetch', () => {});", "service worker"),
+        ('import fs from "fs"; export default fs;', "nodejs_compat"),
+        ('import x from "left-pad"; export default x;', "npm install left-pad"),
+    ],
+)
+def test_build_failure_names_the_next_step(project: Cli, source: str, words: str) -> None:
+    """What cannot be built is refused with what to do about it."""
+    project.write({"src/index.ts": source})
+    done = project("deploy", "--compatibility-date=2026-01-01")
+    assert done.status == 4
+    assert words in done.err
+
+
+def test_python_is_refused(project: Cli) -> None:
+    """A Python entry point is refused by name."""
+    project.write({"src/main.py": "pass"})
+    done = project("deploy", "src/main.py")
+    assert done.status == 4
+    assert "Python" in done.err
+
+
+def test_without_login_nothing_is_built_in_vain(cli: Cli, server: State) -> None:
+    """Who is not logged in ends with status 3 and is told about `wrkst login`."""
+    cli.write({"wrangler.jsonc": CONFIG, "src/index.ts": INDEX, "src/text.txt": ""})
+    done = cli("deploy")
+    assert done.status == 3
+    assert "wrkst login" in done.err
+    assert server.uploads == []
+
+
+def test_foreign_account_id_is_explained(project: Cli, server: State) -> None:
+    """An account_id that is none of the user's is refused with the accounts there are."""
+    project.write({"wrangler.jsonc": CONFIG.replace('"main"', '"account_id": "zzz", "main"')})
+    done = project("deploy")
+    assert done.status == 1
+    assert "'zzz'" in done.err and "ada" in done.err
+    assert server.uploads == []
+    assert project("--account", "ada", "deploy").status == 0
+
+
+def test_several_accounts_need_a_choice(project: Cli, server: State) -> None:
+    """With several accounts and nobody to ask the command ends with status 2 and their names."""
+    server.accounts.append((OTHER_ACCOUNT, "team"))
+    server.accounts.append(("a" * 32, "third"))
+    done = project("deploy")
+    assert done.status == 2
+    assert all(name in done.err for name in ("ada", "team", "third"))
+    project.monkeypatch.setenv("WRKST_ACCOUNT", "third")
+    assert project("deploy").status == 0
+    assert any("/accounts/" + "a" * 32 in request.path for request in server.requests)
+
+
+def test_interrupted_upload_is_repeated(project: Cli, server: State) -> None:
+    """A 503 on the way is no failure: the upload is sent again."""
+    server.faults.append(("^PUT ", 503, {"Retry-After": "0"}))
+    done = project("deploy")
+    assert done.status == 0, done.err
+    assert len([each for each in server.requests if each.method == "PUT"]) == 2
+
+
+def test_console_script_deploys(project: Cli, server: State) -> None:
+    """The installed command does all of it, and its output has no colours in a pipe."""
+    done = project.process("deploy")
+    assert done.status == 0, done.err
+    assert "hello" in server.scripts
+    assert "\x1b" not in done.out + done.err
