@@ -15,7 +15,8 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from workerd_faas.usecases import ports
@@ -60,8 +61,18 @@ class StagedService(Service):
     _reactor: Any
     _stages: Sequence[tuple[str, Stage]]
     _manager: "ServiceManager"
+    _observer: ILogObserver | None = None
     _running: list[tuple[str, Stage]] = attrs.Factory(list)
     _starting: "Deferred[None] | None" = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Become part of an application, which logs to our observer if there is one: that is how
+        twistd lets a service choose.
+        """
+        super().setServiceParent(parent)
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
 
     def startService(self) -> None:
         """

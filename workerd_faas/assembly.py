@@ -1,0 +1,405 @@
+"""The one module that knows every class: it makes the objects and gives them to one another."""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from twisted.application.service import IService
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.web.server import Site
+
+from workerd_faas import welcome
+from workerd_faas.api.app import Api, Routes
+from workerd_faas.api.home import HomeRoutes
+from workerd_faas.api.oauth import OAuthRoutes
+from workerd_faas.api.scripts import ScriptRoutes
+from workerd_faas.api.user import UserRoutes
+from workerd_faas.api.wrangler import WranglerRoutes
+from workerd_faas.directories import DataDirectory, DirectoryStage, run_directory
+from workerd_faas.domain.identity import LoginPolicy
+from workerd_faas.domain.limits import UploadLimits
+from workerd_faas.domain.routing import RoutingTable
+from workerd_faas.domain.upstream import Upstream
+from workerd_faas.ingress.limits import RelayLimits
+from workerd_faas.ingress.listen import ListenError
+from workerd_faas.ingress.service import Ingress
+from workerd_faas.lifecycle import OwnedJobs, ServiceManager, Stage, StagedService, StartRefused
+from workerd_faas.logs import json_observer
+from workerd_faas.oidc.devprovider.backchannel import socket_agent
+from workerd_faas.oidc.devprovider.provider import DevProvider, NotLocal
+from workerd_faas.oidc.devprovider.routes import DevProviderRoutes
+from workerd_faas.oidc.http import provider_agent
+from workerd_faas.oidc.metadata import ProviderSettings
+from workerd_faas.oidc.relyingparty import RelyingParty
+from workerd_faas.runtime import binary
+from workerd_faas.runtime.check import CheckCells, CheckOptions
+from workerd_faas.runtime.fleet import Fleet, FleetOptions, Isolation
+from workerd_faas.settings.model import Settings
+from workerd_faas.store.bundles import BundleDirectory
+from workerd_faas.store.catalog import SQLCatalog
+from workerd_faas.store.database import DatabaseUnusable, SQLiteDatabase
+from workerd_faas.store.identity import SQLIdentity
+from workerd_faas.usecases.function_log import RecentEvents
+from workerd_faas.usecases.health import Health
+from workerd_faas.usecases.identity.access_tokens import AccessTokens
+from workerd_faas.usecases.identity.authenticator import BearerAuthenticator
+from workerd_faas.usecases.identity.grants import Grants
+from workerd_faas.usecases.identity.keys import Keys
+from workerd_faas.usecases.identity.logins import Logins
+from workerd_faas.usecases.identity.machine_tokens import MachineTokens
+from workerd_faas.usecases.identity.sessions import Sessions
+from workerd_faas.usecases.loading import StoredVersions
+from workerd_faas.usecases.workers import Workers
+
+DEV_PROVIDER: Final = "/dev-provider"
+EXAMPLES_ACCOUNT: Final = "examples"
+
+
+@attrs.frozen
+class UTCClock:
+    """
+    The time of day: `usecases.ports.WallClock`.
+    """
+
+    def now(self) -> datetime:
+        """
+        See `usecases.ports.WallClock.now`.
+        """
+        return datetime.now(UTC)
+
+
+def build(reactor: Any, settings: Settings) -> IService:
+    """
+    The daemon as a service. Nothing runs before the service is started.
+
+    Raises:
+        SystemExit: something that the daemon cannot do without is not there; says what.
+    """
+    try:
+        return _Assembly(reactor, settings).service()
+    except (OSError, NotLocal, binary.NoWorkerd) as error:
+        raise SystemExit(f"workerd-faas cannot start: {error}") from error
+
+
+class _Assembly:
+    """
+    The objects of one daemon, in the order in which they need one another.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        self.reactor = reactor
+        self.settings = settings
+        self.clock = UTCClock()
+        self.data = DataDirectory(settings.data_dir)
+        self.data.make()
+        self.run = run_directory(self.data, os.environ)
+        self.api_socket = self.run / "api"
+        self.jobs = OwnedJobs()
+        self.routes = RoutingTable()
+        self.events = RecentEvents()
+        self.limits = UploadLimits(code=settings.max_code_size)
+
+        self.database = SQLiteDatabase(reactor, self.data.database)
+        self.catalog = SQLCatalog(self.database)
+        self.identity = SQLIdentity(self.database)
+        self.bundles = BundleDirectory(reactor, self.data.bundles)
+        self._make_runtime()
+        self.workers = Workers(
+            catalog=self.catalog,
+            bundles=self.bundles,
+            checker=self.checks,
+            cells=self.fleet,
+            routes=self.routes,
+            work=self.jobs,
+            clock=self.clock,
+            limits=self.limits,
+        )
+        self._make_login()
+        self.api = Api(self._areas())
+
+    def _make_runtime(self) -> None:
+        settings = self.settings
+        workerd = binary.find(settings.workerd).path
+        self.fleet = Fleet(
+            reactor=self.reactor,
+            binary=workerd,
+            directory=_made(self.run / "f"),
+            loader=StoredVersions(catalog=self.catalog, bundles=self.bundles, routes=self.routes),
+            events=self.events,
+            options=FleetOptions(
+                isolation=Isolation(settings.isolation.value),
+                egress_allow=settings.egress_allow,
+                max_cells=settings.max_cells,
+                idle=settings.cell_idle_timeout,
+                memory=settings.cell_memory,
+            ),
+        )
+        self.checks = CheckCells(
+            reactor=self.reactor,
+            binary=workerd,
+            directory=_made(self.run / "c"),
+            options=CheckOptions(load=settings.check_timeout),
+        )
+
+    def _make_login(self) -> None:
+        settings = self.settings
+        secret = settings.jwt_secret or self.data.secret("dev-jwt-secret")
+        keys = Keys.from_secret(secret.encode())
+        policy = LoginPolicy(rules=frozenset(settings.login_allow))
+        issuer = settings.public.api
+        self.dev_provider = None if settings.provider else self._dev_provider(issuer)
+        self.relying_party = RelyingParty(
+            settings=self._provider_settings(issuer),
+            agent=(
+                provider_agent(self.reactor)
+                if self.dev_provider is None
+                else socket_agent(self.reactor, self.api_socket)
+            ),
+            reactor=self.reactor,
+            clock=self.clock,
+        )
+        access_tokens = AccessTokens(key=keys.access_token, issuer=issuer)
+        self.auth = BearerAuthenticator(
+            store=self.identity, access_tokens=access_tokens, policy=policy, clock=self.clock
+        )
+        self.logins = Logins(
+            issuer=issuer,
+            key=keys.login,
+            provider=self.relying_party,
+            store=self.identity,
+            policy=policy,
+            clock=self.clock,
+        )
+        self.grants = Grants(
+            store=self.identity,
+            access_tokens=access_tokens,
+            succession_key=keys.succession,
+            policy=policy,
+            clock=self.clock,
+        )
+
+    def _dev_provider(self, issuer: str) -> DevProvider:
+        return DevProvider(
+            issuer=issuer + DEV_PROVIDER,
+            client_id="workerd-faas",
+            client_secret=self.data.secret("dev-client-secret"),
+            redirect_uri=self.settings.redirect_uri,
+            interfaces=[
+                endpoint.arguments["interface"]
+                for endpoint in self.settings.listen
+                if "interface" in endpoint.arguments
+            ],
+            reactor=self.reactor,
+            clock=self.clock,
+        )
+
+    def _provider_settings(self, issuer: str) -> ProviderSettings:
+        provider = self.settings.provider
+        if provider is None:
+            return ProviderSettings(
+                issuer=issuer + DEV_PROVIDER,
+                client_id="workerd-faas",
+                client_secret=self.data.secret("dev-client-secret"),
+                redirect_uri=self.settings.redirect_uri,
+            )
+        return ProviderSettings(
+            issuer=provider.issuer,
+            client_id=provider.client_id,
+            client_secret=provider.client_secret,
+            redirect_uri=self.settings.redirect_uri,
+            authorization_endpoint=provider.authorization_endpoint,
+            token_endpoint=provider.token_endpoint,
+            userinfo_endpoint=provider.userinfo_endpoint,
+        )
+
+    def _areas(self) -> list[Routes]:
+        urls = self.settings.public
+        health = Health(reactor=self.reactor, database=self.database, runtime=self._runtime_health)
+        areas: list[Routes] = [
+            HomeRoutes(urls=urls, version=version("workerd-faas"), health=health),
+            OAuthRoutes(issuer=urls.api, logins=self.logins, grants=self.grants),
+            UserRoutes(
+                auth=self.auth,
+                tokens=MachineTokens(store=self.identity, clock=self.clock),
+                sessions=Sessions(store=self.identity, clock=self.clock),
+            ),
+            ScriptRoutes(
+                auth=self.auth,
+                workers=self.workers,
+                events=self.events,
+                urls=urls,
+                limits=self.limits,
+                in_thread=self._in_thread,
+            ),
+            WranglerRoutes(auth=self.auth, workers=self.workers, events=self.events, urls=urls),
+        ]
+        if self.dev_provider is not None:
+            areas.append(DevProviderRoutes(self.dev_provider))
+        return areas
+
+    def _in_thread(self, work: Callable[[], Any]) -> Awaitable[Any]:
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), work)
+
+    def _runtime_health(self) -> Mapping[str, Any]:
+        status = self.fleet.status()
+        return {
+            "ok": True,
+            "cells": len(status.cells),
+            "max_cells": status.max_cells,
+            "waiting": status.waiting,
+            "started": status.started,
+            "crashed": status.crashed,
+            "backing_off": len(status.breakers),
+        }
+
+    def service(self) -> IService:
+        """
+        The stages in their order.
+        """
+        settings = self.settings
+        ingress = Ingress(
+            reactor=self.reactor,
+            listen=[endpoint.text for endpoint in settings.listen],
+            base_domain=settings.base_domain,
+            routes=self.routes,
+            cells=self.fleet,
+            api=Upstream(str(self.api_socket), "api"),
+            use_forwarded_host=settings.use_forwarded_host,
+            trusted_proxies=settings.trusted_proxies,
+            limits=RelayLimits(first_byte_seconds=settings.response_timeout),
+            access_log=settings.access_log,
+        )
+        stages: list[tuple[str, Stage]] = [
+            ("directory", DirectoryStage(self.data)),
+            ("store", _StoreStage(self)),
+            ("checks", self.checks),
+            ("cells", self.fleet),
+            ("jobs", self.jobs),
+            ("login", _LoginStage(self.relying_party)),
+            ("api", _ApiStage(self)),
+            ("welcome", _WelcomeStage(self)),
+            ("ingress", _IngressStage(ingress, settings)),
+        ]
+        manager = ServiceManager.from_environment(self.reactor, os.environ)
+        observer = json_observer(sys.stdout) if settings.log_format == "json" else None
+        return StagedService(self.reactor, stages, manager, observer)
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory
+
+
+@attrs.frozen
+class _StoreStage:
+    assembly: _Assembly
+
+    log = Logger()
+
+    async def start(self) -> None:
+        assembly = self.assembly
+        try:
+            await assembly.database.start()
+        except DatabaseUnusable as error:
+            raise StartRefused(str(error)) from error
+        assembly.routes.load(await assembly.catalog.routes())
+        swept = await assembly.bundles.sweep(await assembly.catalog.bundles())
+        if swept:
+            self.log.info("{count} unreferenced bundle files removed", count=swept)
+
+    async def stop(self) -> None:
+        await self.assembly.database.stop()
+
+
+@attrs.frozen
+class _LoginStage:
+    relying_party: RelyingParty
+
+    async def start(self) -> None:
+        """The provider is first asked at the first login."""
+
+    async def stop(self) -> None:
+        self.relying_party.stop()
+
+
+@attrs.define
+class _ApiStage:
+    assembly: _Assembly
+    _site: Site | None = None
+    _port: IListeningPort | None = None
+
+    async def start(self) -> None:
+        assembly = self.assembly
+        assembly.api_socket.unlink(missing_ok=True)
+        site = assembly.api.site(assembly.reactor, max_upload=assembly.limits.body)
+        self._port = assembly.reactor.listenUNIX(str(assembly.api_socket), site, mode=0o600)
+
+    async def stop(self) -> None:
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+
+
+@attrs.frozen
+class _WelcomeStage:
+    """
+    With `--dev`, an installation without functions gets one to look at.
+    """
+
+    assembly: _Assembly
+
+    log = Logger()
+
+    async def start(self) -> None:
+        assembly = self.assembly
+        if not assembly.settings.dev or await assembly.catalog.routes():
+            return
+        account = await assembly.identity.operator_account(EXAMPLES_ACCOUNT, assembly.clock.now())
+
+        async def read() -> Any:
+            return welcome.upload()
+
+        await assembly.workers.upload(welcome.target(account), read, source="api", deploy=True)
+
+    async def stop(self) -> None:
+        """Nothing to do."""
+
+
+@attrs.frozen
+class _IngressStage:
+    ingress: Ingress
+    settings: Settings
+
+    log = Logger()
+
+    async def start(self) -> None:
+        try:
+            await self.ingress.start()
+        except ListenError as error:
+            raise StartRefused(str(error)) from error
+        public = self.settings.public
+        for warning in self.settings.warnings:
+            self.log.warn("{warning}", warning=warning)
+        self.log.info(
+            "{api} serves functions at {functions}",
+            api=public.api,
+            functions=public.function("<function>"),
+        )
+        if self.settings.dev:
+            self.log.info(
+                "example: {example} (or: curl -H 'Host: {host}' {api})",
+                example=public.function(welcome.NAME),
+                host=f"{welcome.NAME}.{public.base_domain}",
+                api=public.api,
+            )
+
+    async def stop(self) -> None:
+        await self.ingress.drain(self.settings.drain_timeout)
+        await self.ingress.stop()
