@@ -1,5 +1,6 @@
 """What the tests of the runtime share: a real workerd, versions in memory, a client."""
 
+import io
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence

@@ -5,6 +5,7 @@ One process is kept ready, so that a check costs milliseconds.
 """
 
 import shutil
+import signal
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +21,13 @@ from workerd_faas.runtime import javascript, leftovers, verdict
 from workerd_faas.runtime.cell import Cause, Cell, CellOwner, Death, Times
 from workerd_faas.runtime.config import CheckCell, render_check_cell
 from workerd_faas.runtime.probe import SocketProber
-from workerd_faas.runtime.process import MIB, Launch, ProcessOwner, spawn
+from workerd_faas.runtime.process import MIB, Exit, Launch, ProcessOwner, spawn
 from workerd_faas.runtime.status import cpu_seconds
 from workerd_faas.runtime.unix_http import NoAnswer, ask
 from workerd_faas.usecases.ports import Checker
 from workerd_faas.wire.bundle import load_document_for_check
 
+_ATTEMPTS: Final = 2
 _LOOK: Final = 0.1
 _WALL_FACTOR: Final = 3
 _BYTES_PER_SECOND: Final = 32 * MIB
@@ -150,6 +152,14 @@ class CheckCells:
         for bench in tuple(self._benches):
             await self._end(bench)
 
+    @property
+    def spare_pid(self) -> int | None:
+        """
+        The process that is kept ready for the next check, once it is ready.
+        """
+        spare = self._spare
+        return spare.cell.pid if spare is not None and spare.cell and spare.ready else None
+
     async def check(self, function: str, code: Code) -> CheckReport:
         """
         See `Checker`.
@@ -160,11 +170,15 @@ class CheckCells:
             raise _unavailable("Too many uploads are being checked.")
         await self._turns.acquire()
         try:
-            return await self._check(document)
+            for _ in range(_ATTEMPTS):
+                report = await self._check(document)
+                if report is not None:
+                    return report
         finally:
             self._turns.release()
+        raise _unavailable("The process that checks uploads was killed.")
 
-    async def _check(self, document: bytes) -> CheckReport:
+    async def _check(self, document: bytes) -> CheckReport | None:
         bench = self._take()
         try:
             await bench.started()
@@ -178,7 +192,10 @@ class CheckCells:
             if self._spare is None and not self._stopped:
                 self._spare = self._make()
 
-    async def _load(self, bench: _Bench, cell: Cell, document: bytes) -> CheckReport:
+    async def _load(self, bench: _Bench, cell: Cell, document: bytes) -> CheckReport | None:
+        """
+        None when somebody else killed the process: that says nothing of the code.
+        """
         allowed = self.options.load + len(document) / _BYTES_PER_SECOND
         watch = _Watch(self.reactor, cell, allowed)
         watch.start()
@@ -186,8 +203,11 @@ class CheckCells:
         try:
             answer = await ask(self.reactor, socket, {}, document, allowed * _WALL_FACTOR + 1)
         except NoAnswer:
-            cell.kill(Cause.OVER_LIMIT)
-            raise verdict.fatal(await bench.ended(), self.options.load) from None
+            # It is dead, is dying, or the watch is about to end it.
+            death = await bench.ended()
+            if death.cause is Cause.CRASHED and death.how == Exit(None, signal.SIGKILL):
+                return None
+            raise verdict.fatal(death, self.options.load) from None
         finally:
             watch.stop()
         try:

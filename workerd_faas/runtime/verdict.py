@@ -14,6 +14,8 @@ _HANDLERS: Final = 500
 _HANDLER_CHARACTERS: Final = 200
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|heap limit|bad_alloc|mmap|allocation", re.I)
 
+_EXPERIMENTAL: Final = re.compile(r"The compatibility flag (\S+) is experimental")
+
 
 def invalid(message: str) -> Problem:
     """
@@ -71,6 +73,9 @@ def runtime_message(text: str) -> str:
     workerd's message without the lines that speak of our own module.
     """
     text = text.removeprefix("Failed to start Worker:\n")
+    experimental = _EXPERIMENTAL.match(text)
+    if experimental is not None:
+        return f"The compatibility flag {experimental[1]} is experimental: it is not offered here."
     lines = [line for line in text.split("\n") if RESERVED_PREFIX not in line]
     shown = "\n".join(lines).strip() or "The script does not load."
     return shown if len(shown) <= _MESSAGE_CHARACTERS else shown[:_MESSAGE_CHARACTERS] + "…"
