@@ -151,8 +151,8 @@ class SQLIdentity:
                 " (SELECT session_id FROM refresh_tokens WHERE digest = ?) RETURNING id",
                 (client_id, refresh_digest),
             )
-            row = cursor.fetchone()
-            return None if row is None else row[0]
+            rows = cursor.fetchall()  # to the end, else SQLite cannot commit
+            return rows[0][0] if rows else None
 
         return await self._database.run(work)
 

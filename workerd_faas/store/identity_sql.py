@@ -122,15 +122,16 @@ def redeem_code(
         f" RETURNING {CODE}",
         (timestamp(now), redemption.session_id, redemption.digest),
     )
-    row = cursor.fetchone()
-    if row is None:
+    # All rows are fetched: SQLite cannot commit while a RETURNING is not read to its end.
+    rows = cursor.fetchall()
+    if not rows:
         cursor.execute("SELECT session_id FROM codes WHERE digest = ?", (redemption.digest,))
         used = cursor.fetchone()
         if used is None:
             return Refused("The code is not valid.")
         cursor.execute("DELETE FROM sessions WHERE id = ?", used)
         return Reused(used[0])
-    code = code_of(row)
+    code = code_of(rows[0])
     reason = redemption.refusal(code, now)
     if reason is not None:
         return Refused(reason)
@@ -167,7 +168,7 @@ def find_session(cursor: Cursor, session_id: str, now: datetime) -> tuple[User, 
     A session that has not ended, with its user.
     """
     cursor.execute(
-        f"SELECT {USER}, {SESSION} FROM sessions JOIN {_USERS} ON users.id = sessions.user_id"
+        f"SELECT {USER}, {SESSION} FROM {_USERS} JOIN sessions ON sessions.user_id = users.id"
         " WHERE sessions.id = ? AND sessions.expires_at > ? AND sessions.idle_at > ?",
         (session_id, timestamp(now), timestamp(now)),
     )
