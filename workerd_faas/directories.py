@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 
 from workerd_faas.lifecycle import StartRefused
+from workerd_faas.store.database import FILE_NAME
 from workerd_faas.store.lock import AlreadyRunning, DirectoryLock
 
 MAX_RUN_PATH: Final = 60
@@ -30,7 +31,7 @@ class DataDirectory:
         """
         The SQLite file.
         """
-        return self.path / "workerd-faas.db"
+        return self.path / FILE_NAME
 
     @property
     def bundles(self) -> Path:

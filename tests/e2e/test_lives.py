@@ -147,9 +147,9 @@ def test_a_damaged_database_is_named() -> None:
     with directory() as path:
         daemon = Daemon(path)
         (path / "data").mkdir()
-        (path / "data" / "workerd-faas.db").write_bytes(b"junk" * 5000)
+        (path / "data" / "faas.db").write_bytes(b"junk" * 5000)
         assert daemon.launch().wait(PATIENCE) == 1
-        assert "workerd-faas.db" in daemon.log
+        assert "faas.db" in daemon.log
         assert "Traceback" not in daemon.log
 
 
@@ -188,4 +188,4 @@ def test_the_data_directory_is_private() -> None:
     with running() as daemon:
         data = Path(daemon.environment["DATA_DIR"])
         assert data.stat().st_mode & 0o077 == 0
-        assert (data / "workerd-faas.db").stat().st_mode & 0o077 == 0
+        assert (data / "faas.db").stat().st_mode & 0o077 == 0

@@ -50,6 +50,7 @@ export default {
     if (pathname === "/aborted") return new Response(String(aborted));
     if (pathname === "/socket") {
       const [client, server] = Object.values(new WebSocketPair());
+      server.binaryType = "arraybuffer";
       server.accept();
       server.addEventListener("message", (event) => server.send(event.data));
       server.addEventListener("close", (event) => server.close(event.code, event.reason));

@@ -104,6 +104,13 @@ class ApiRequest(Request):
             return
         super().process()
 
+    def render(self, resrc: IResource) -> None:
+        """
+        Answer, without telling everybody which server software this is.
+        """
+        self.responseHeaders.removeHeader(b"server")
+        super().render(resrc)
+
 
 def _is_text(path: bytes) -> bool:
     try:
