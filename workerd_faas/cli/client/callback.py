@@ -6,9 +6,9 @@ state of this attempt. Everything else, whoever sends it, changes nothing.
 """
 
 import contextlib
+import os
 import selectors
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -80,6 +80,7 @@ class CallbackListener:
             Failure: nobody came in time.
         """
         deadline = time.monotonic() + seconds
+        typed = b""
         with selectors.DefaultSelector() as selector:
             selector.register(self._woken, selectors.EVENT_READ)
             if pasted is not None:
@@ -87,15 +88,19 @@ class CallbackListener:
                 with contextlib.suppress(OSError, ValueError):
                     selector.register(pasted, selectors.EVENT_READ)
             while (left := deadline - time.monotonic()) > 0:
-                ready = selector.select(left)
+                ready = {key.fileobj for key, _ in selector.select(left)}
                 if self._query is not None:
                     return self._query
-                if ready and pasted is not None:
-                    line = pasted.readline()
-                    if not line:
-                        selector.unregister(pasted)
-                    elif line.strip():
-                        return urlsplit(line.strip()).query
+                if pasted is None or pasted not in ready:
+                    continue
+                # Not readline: what it keeps in its buffer would never be waited for.
+                data = os.read(pasted.fileno(), 65536)
+                if not data:
+                    selector.unregister(pasted)
+                *lines, typed = (typed + (data or b"\n")).split(b"\n")
+                for line in lines:
+                    if line.strip():
+                        return urlsplit(line.decode("utf-8", "replace").strip()).query
         raise login_needed("Nobody logged in in time.")
 
 
@@ -164,10 +169,3 @@ class _Handler(BaseHTTPRequestHandler):
         """
         The request line holds the code: it is written nowhere.
         """
-
-
-def standard_input() -> IO[str] | None:
-    """
-    Where somebody could paste, if anywhere.
-    """
-    return None if sys.stdin is None or sys.stdin.closed else sys.stdin
