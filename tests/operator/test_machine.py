@@ -7,6 +7,7 @@ import pytest
 
 from workerd_faas.operator import machine
 from workerd_faas.operator.finding import Finding, Level, failed, ok, table, warning
+from workerd_faas.runtime import binary
 from workerd_faas.settings.endpoints import parse
 from workerd_faas.settings.load import load
 from workerd_faas.store.lock import DirectoryLock
@@ -108,3 +109,31 @@ def test_the_table_lines_up() -> None:
         "warning  bcd  so so",
         "failed   ef   bad",
     ]
+
+
+def test_workerd_is_found_with_its_version() -> None:
+    """The workerd of this checkout passes, with its version and where it is."""
+    finding = machine.workerd(None)
+    assert finding.level is Level.OK
+    assert binary.OLDEST in finding.detail
+
+
+def test_a_program_that_is_no_workerd_fails(tmp_path: Path) -> None:
+    """Another program in workerd's place fails in one line that names it."""
+    program = tmp_path / "workerd"
+    program.write_text("#!/bin/sh\necho something else\n")
+    program.chmod(0o755)
+    finding = machine.workerd(program)
+    assert finding.level is Level.FAILED
+    assert str(program) in finding.detail
+    assert "\n" not in finding.detail
+
+
+def test_a_workerd_that_is_too_old_fails(tmp_path: Path) -> None:
+    """A workerd from before the oldest that will do fails and says which is needed."""
+    program = tmp_path / "workerd"
+    program.write_text("#!/bin/sh\necho workerd 2024-01-01\n")
+    program.chmod(0o755)
+    finding = machine.workerd(program)
+    assert finding.level is Level.FAILED
+    assert binary.OLDEST in finding.detail

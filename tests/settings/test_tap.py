@@ -98,7 +98,7 @@ def test_a_named_env_file_counts_instead(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.delenv(setting.name, raising=False)
     options = Options()
     options.parseOptions(["--dev", "--env-file=other"])
-    assert options.settings.max_cells == 200
+    assert options.settings.max_cells == 64
     assert options.settings.isolation.value == "shared"
 
 

@@ -25,7 +25,11 @@ def connect(endpoint: Endpoint) -> socket.socket:
     if endpoint.kind == "unix":
         plain = socket.socket(socket.AF_UNIX)
         plain.settimeout(_TIMEOUT)
-        plain.connect(endpoint.arguments["address"])
+        try:
+            plain.connect(endpoint.arguments["address"])
+        except OSError:
+            plain.close()
+            raise
         return plain
     interface = endpoint.arguments.get("interface", "::" if endpoint.kind == "tcp6" else "")
     address = (_ANYWHERE.get(interface, interface), endpoint.port or 0)

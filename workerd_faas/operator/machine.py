@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from workerd_faas.operator.finding import Finding, failed, ok, warning
+from workerd_faas.runtime import binary
+from workerd_faas.runtime.jail import landlock_abi
 from workerd_faas.settings.endpoints import Endpoint
 from workerd_faas.settings.model import Settings
 from workerd_faas.settings.values import is_loopback_host
@@ -198,6 +200,35 @@ def certificates() -> Finding:
     return failed("CA certificates", "none found: install the package ca-certificates")
 
 
+def workerd(setting: Path | None) -> Finding:
+    """
+    Whether there is a workerd that runs here and is new enough.
+    """
+    subject = "workerd"
+    try:
+        found = binary.find(setting)
+    except binary.NoWorkerd as error:
+        return failed(subject, " ".join(str(error).split()))
+    detail = f"{found.version} at {found.path}, from {found.source}"
+    if found.version < binary.OLDEST:
+        return failed(subject, f"{detail}: {binary.OLDEST} or newer is needed")
+    return ok(subject, detail)
+
+
+def sandbox() -> Finding:
+    """
+    Whether the kernel can keep workerd from the file system.
+    """
+    abi = landlock_abi()
+    if abi < 1:
+        return warning(
+            "Landlock",
+            "this kernel has none, or a container forbids it: a function that breaks out of "
+            "workerd could read what the daemon's user can",
+        )
+    return ok("Landlock", f"version {abi}")
+
+
 def examine(settings: Settings) -> list[Finding]:
     """
     All of these.
@@ -206,8 +237,10 @@ def examine(settings: Settings) -> list[Finding]:
     checks: list[Callable[[], Finding]] = [
         lambda: data_directory(settings.data_dir),
         lambda: disk_space(settings.data_dir),
-        open_files,
+        lambda: workerd(settings.workerd),
+        sandbox,
         certificates,
+        open_files,
     ]
     findings = [check() for check in checks]
     findings += [listening(endpoint, running) for endpoint in settings.listen]

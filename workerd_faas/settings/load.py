@@ -80,6 +80,7 @@ def load(
         workerd=values["WORKERD"],
         isolation=Isolation(values["ISOLATION"]),
         egress_allow=values["EGRESS_ALLOW"] or (),
+        egress_deny=values["EGRESS_DENY"] or (),
         max_cells=values["MAX_CELLS"],
         cell_memory=values["CELL_MEMORY"],
         cell_idle_timeout=values["CELL_IDLE_TIMEOUT"],

@@ -7,7 +7,7 @@ import attrs
 
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.settings.endpoints import Endpoint
-from workerd_faas.settings.values import Network
+from workerd_faas.settings.values import Address, Network
 
 
 def _hidden(secret: str | None) -> str:
@@ -73,6 +73,7 @@ class Settings:
     workerd: Path | None
     isolation: Isolation
     egress_allow: tuple[Network, ...]
+    egress_deny: tuple[Address, ...]
     max_cells: int
     cell_memory: int
     cell_idle_timeout: float

@@ -236,11 +236,20 @@ SETTINGS: Final = (
     ),
     Setting(
         group=_FUNCTIONS,
+        name="EGRESS_DENY",
+        meaning="Public addresses that lead to this machine without being its own, such as that "
+        "of a router or load balancer before it: functions must not reach them",
+        read=values.addresses,
+        default_words="none; the addresses of this machine's interfaces are always denied",
+        example="198.51.100.7",
+    ),
+    Setting(
+        group=_FUNCTIONS,
         name="MAX_CELLS",
         meaning="How many workerd processes may run functions at a time",
         read=values.count,
-        default="200",
-        example="50",
+        default="64",
+        example="200",
     ),
     Setting(
         group=_FUNCTIONS,
@@ -255,7 +264,7 @@ SETTINGS: Final = (
         name="CELL_IDLE_TIMEOUT",
         meaning="How long a workerd process without requests is kept",
         read=values.duration,
-        default="10m",
+        default="5m",
         example="1h",
     ),
     Setting(

@@ -16,6 +16,7 @@ from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.names import is_label
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d|)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -181,6 +182,21 @@ def networks(value: str) -> tuple[Network, ...]:
             raise ValueError(
                 f"{shown(word)} is no address block: use, for example, 10.0.5.0/24, "
                 "2001:db8::/32 or 10.0.5.7 (no bits set behind the prefix)"
+            ) from None
+    return tuple(found)
+
+
+def addresses(value: str) -> tuple[Address, ...]:
+    """
+    Single addresses, separated by commas or spaces.
+    """
+    found: list[Address] = []
+    for word in value.replace(",", " ").split():
+        try:
+            found.append(ipaddress.ip_address(word))
+        except ValueError:
+            raise ValueError(
+                f"{shown(word)} is no address: use, for example, 198.51.100.7 or 2001:db8::7"
             ) from None
     return tuple(found)
 
