@@ -33,7 +33,7 @@ COPY twisted twisted
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/workerd-faas/.venv/bin/pip install --no-deps /wheels/*.whl \
  && /opt/workerd-faas/.venv/bin/python -m compileall -q /opt/workerd-faas/.venv/lib \
- && /opt/workerd-faas/.venv/bin/twistd --help > /dev/null \
+ && /opt/workerd-faas/.venv/bin/twistd workerd-faas --help > /dev/null \
  && /opt/workerd-faas/.venv/bin/pip uninstall --yes pip setuptools
 
 
