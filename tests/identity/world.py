@@ -63,6 +63,25 @@ class SettableClock:
         self.moment += timedelta(**lapse)
 
 
+@attrs.define
+class HurriedReactor:
+    """
+    A reactor whose monotonic time can be put forward, for what is kept for a while.
+    """
+
+    _reactor: Any
+    ahead: float = 0.0
+
+    def seconds(self) -> float:
+        """
+        See `IReactorTime.seconds`.
+        """
+        return float(self._reactor.seconds()) + self.ahead
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
 @attrs.frozen
 class Answer:
     """
@@ -185,6 +204,7 @@ class World:
     database: SQLiteDatabase
     authenticator: BearerAuthenticator
     keys: Keys
+    time: HurriedReactor
     agent: Any
 
     def browser(self) -> Browser:
@@ -296,7 +316,7 @@ class WorldCase(TestCase):
         Start one; the test's end stops it.
         """
         clock = SettableClock()
-        provider = BreakableProvider(now=lambda: clock.moment.timestamp())
+        provider = BreakableProvider(now=lambda: clock.now().timestamp())
         provider.listen(reactor)
         self.addCleanup(lambda: Deferred.fromCoroutine(provider.stop()))
         directory = Path(self.mktemp())
@@ -308,6 +328,7 @@ class WorldCase(TestCase):
         port = reactor.listenTCP(0, ServerFactory(), interface="127.0.0.1")
         url = f"http://127.0.0.1:{port.getHost().port}"
         self.addCleanup(port.stopListening)
+        time = HurriedReactor(reactor)
         party = RelyingParty(
             settings=ProviderSettings(
                 issuer=provider.issuer,
@@ -321,7 +342,7 @@ class WorldCase(TestCase):
                 },
             ),
             agent=provider_agent(reactor),
-            reactor=reactor,
+            reactor=time,  # type: ignore[arg-type]
             clock=clock,
             timeout=call_timeout,
         )
@@ -370,6 +391,7 @@ class WorldCase(TestCase):
             database=database,
             authenticator=authenticator,
             keys=keys,
+            time=time,
             agent=Agent(reactor, pool=pool),
         )
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import secrets
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
-from twisted.internet.interfaces import IListeningPort
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -65,12 +65,14 @@ class SigningKey:
         """
         A JWT with these claims.
         """
-        return jwt.PyJWS().encode(
-            json.dumps(claims).encode(),
-            self.private,
-            self.algorithm,
-            headers={"kid": self.id, **(header or {})},
-        )
+        with warnings.catch_warnings():  # of short keys, which is what some tests want
+            warnings.simplefilter("ignore")
+            return jwt.PyJWS().encode(
+                json.dumps(claims).encode(),
+                self.private,
+                self.algorithm,
+                headers={"kid": self.id, **(header or {})},
+            )
 
 
 FIRST_KEY = SigningKey.rsa("first")
@@ -87,7 +89,7 @@ class BreakableProvider:
         person: Claims of ID token and userinfo.
         claims: Over those of the ID token.
         userinfo: Over those of userinfo.
-        header: Over the ID token's header.
+        header: More of the ID token's header.
         sign: Makes the ID token of claims and header in place of `keys[0]`.
         published: JWKs, in place of those of `keys`.
         discovery: Over the discovery document.
@@ -115,7 +117,7 @@ class BreakableProvider:
     asked: Counter[str] = attrs.Factory(Counter)
     seen: list[Mapping[str, str]] = attrs.Factory(list)
     _codes: dict[str, dict[str, str]] = attrs.Factory(dict)
-    _port: IListeningPort | None = None
+    _port: Any = None
 
     def listen(self, reactor: Any) -> None:
         """
@@ -124,7 +126,7 @@ class BreakableProvider:
         site = Site(_Root(self), reactor=reactor)
         site.log = lambda request: None  # type: ignore[method-assign]
         self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
-        self.issuer = f"http://127.0.0.1:{self._port.getHost().port}"  # type: ignore[attr-defined]
+        self.issuer = f"http://127.0.0.1:{self._port.getHost().port}"
 
     async def stop(self) -> None:
         """
@@ -132,7 +134,7 @@ class BreakableProvider:
         """
         if self._port is not None:
             port, self._port = self._port, None
-            await port.stopListening()  # type: ignore[misc]
+            await port.stopListening()
 
     def render(self, request: Request) -> Any:
         """
@@ -176,7 +178,8 @@ class BreakableProvider:
         return b""
 
     def _token(self, request: Request) -> bytes:
-        form = dict(parse_qsl(request.content.read().decode()))
+        content: Any = request.content
+        form = dict(parse_qsl(content.read().decode()))
         asked = self._codes.pop(form["code"], None)
         if asked is None or not _is_client(request, form) or not _proves(form, asked):
             request.setResponseCode(400)
@@ -190,8 +193,7 @@ class BreakableProvider:
             "nonce": asked["nonce"],
             **self.person,
         }
-        claims, header = _over(claims, self.claims), {"kid": self.keys[0].id, **self.header}
-        id_token = (self.sign or self.keys[0].sign)(claims, header)
+        id_token = (self.sign or self.keys[0].sign)(_over(claims, self.claims), self.header)
         answer = {"access_token": "at-1", "token_type": "Bearer", "id_token": id_token}
         return _json(_over(answer, self.token_answer))
 
