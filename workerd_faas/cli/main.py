@@ -11,10 +11,11 @@ from workerd_faas.cli.commands.access import sessions, token
 from workerd_faas.cli.commands.alias import alias
 from workerd_faas.cli.commands.config import config
 from workerd_faas.cli.commands.deploy import deploy
+from workerd_faas.cli.commands.deployments import deployments, rollback
 from workerd_faas.cli.commands.functions import delete, list_functions, open_function
 from workerd_faas.cli.commands.init import init
 from workerd_faas.cli.commands.login import login, logout, whoami
-from workerd_faas.cli.commands.versions import deployments, rollback, versions
+from workerd_faas.cli.commands.versions import versions
 from workerd_faas.cli.failure import Exit, Failure
 from workerd_faas.cli.terminal import error_console
 

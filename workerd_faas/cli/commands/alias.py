@@ -6,7 +6,7 @@ import click
 
 from workerd_faas.cli.app import App, json_option, name_option, pass_app, target
 from workerd_faas.cli.client.address import function_url
-from workerd_faas.cli.commands.versions import resolve_version
+from workerd_faas.cli.commands.shares import resolve_version
 from workerd_faas.cli.failure import usage
 from workerd_faas.cli.terminal import note, say, show_json, show_table, when, working
 from workerd_faas.domain.errors import Problem
