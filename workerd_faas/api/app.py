@@ -1,6 +1,6 @@
 """The Klein application: routes of all areas, one rendering of errors, one shape of requests."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -120,6 +120,27 @@ def _is_text(path: bytes) -> bool:
     return "\0" not in text
 
 
+class StrictKlein(Klein):
+    """
+    Klein, where two handlers of one name are two handlers: by itself it knows them by their bare
+    names and lets the later one quietly take the place of the earlier.
+    """
+
+    def route(self, url: str, *args: Any, **options: Any) -> Any:
+        """
+        See `Klein.route`.
+        """
+
+        def add(handler: Callable[..., Any]) -> Any:
+            endpoint = f"{handler.__module__}.{handler.__qualname__}"
+            if endpoint in self.endpoints:
+                raise ValueError(f"two routes are called {endpoint}")
+            decorate: Any = super(StrictKlein, self).route(url, *args, endpoint=endpoint, **options)
+            return decorate(handler)
+
+        return add
+
+
 class Api:
     """
     All routes in one Klein application.
@@ -128,7 +149,7 @@ class Api:
     log = Logger()
 
     def __init__(self, areas: Iterable[Routes]) -> None:
-        self._klein = Klein()
+        self._klein = StrictKlein()
         # Wrangler's paths are taken as they are: no redirects, no merged slashes.
         self._klein.url_map.strict_slashes = False
         self._klein.url_map.merge_slashes = False
