@@ -11,7 +11,9 @@ from tests.cli.support import Cli
 
 @pytest.fixture
 def server() -> Iterator[State]:
-    """The API in memory."""
+    """
+    The API in memory.
+    """
     with fake_server() as state:
         yield state
 
@@ -23,7 +25,9 @@ def cli(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Cli:
-    """A user who has set the server's address and is not logged in."""
+    """
+    A user who has set the server's address and is not logged in.
+    """
     home, work = tmp_path / "home", tmp_path / "work"
     home.mkdir()
     work.mkdir()

@@ -36,7 +36,9 @@ CONTENT_TYPES = {
 
 @attrs.frozen
 class Uploaded:
-    """One part of a form as it arrived."""
+    """
+    One part of a form as it arrived.
+    """
 
     name: str
     filename: str | None
@@ -46,7 +48,9 @@ class Uploaded:
 
 @attrs.define
 class Script:
-    """A function with its versions (newest first), deployments and aliases."""
+    """
+    A function with its versions (newest first), deployments and aliases.
+    """
 
     versions: list[dict[str, Any]] = attrs.Factory(list)
     deployments: list[dict[str, Any]] = attrs.Factory(list)
@@ -55,7 +59,9 @@ class Script:
 
 @attrs.frozen
 class Request:
-    """What came in."""
+    """
+    What came in.
+    """
 
     method: str
     path: str
@@ -65,7 +71,9 @@ class Request:
 
 
 class Refused(Exception):
-    """An answer that is no success."""
+    """
+    An answer that is no success.
+    """
 
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
@@ -74,7 +82,9 @@ class Refused(Exception):
 
 @attrs.define
 class State:
-    """Everything the server knows, for tests to look at and to change."""
+    """
+    Everything the server knows, for tests to look at and to change.
+    """
 
     base_url: str = ""
     lock: threading.RLock = attrs.Factory(threading.RLock)
@@ -95,13 +105,17 @@ class State:
     clock: int = 0
 
     def now(self) -> str:
-        """Time stamps that differ from one another."""
+        """
+        Time stamps that differ from one another.
+        """
         self.clock += 1
         moment = datetime(2026, 11, 23, tzinfo=UTC).timestamp() + self.clock
         return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def issue_api_token(self, name: str = "ci") -> str:
-        """A token that the server accepts."""
+        """
+        A token that the server accepts.
+        """
         value = "wft_" + secrets.token_hex(20)
         self.api_tokens[value] = {
             "id": secrets.token_hex(8),
@@ -114,7 +128,9 @@ class State:
         return value
 
     def issue_session(self) -> dict[str, Any]:
-        """What the token endpoint gives."""
+        """
+        What the token endpoint gives.
+        """
         access, refresh = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self.access_tokens.add(access)
         self.refresh_tokens[refresh] = True
@@ -127,7 +143,9 @@ class State:
 
 
 def parse_strictly(content_type: str, body: bytes) -> list[Uploaded]:
-    """The parts of a form, by another implementation than ours."""
+    """
+    The parts of a form, by another implementation than ours.
+    """
     kind, options = parse_options_header(content_type)
     assert kind == b"multipart/form-data", content_type
     parts: list[Uploaded] = []
@@ -177,7 +195,9 @@ def parse_strictly(content_type: str, body: bytes) -> list[Uploaded]:
 
 
 def check_upload(parts: list[Uploaded]) -> dict[str, Any]:
-    """Refuse what is not an upload as Wrangler makes it; returns the metadata."""
+    """
+    Refuse what is not an upload as Wrangler makes it; returns the metadata.
+    """
     first, *modules = parts
     if first.name != "metadata" or first.filename is not None or first.content_type is not None:
         raise Refused(400, 10021, f"the first part is no metadata: {first}")
@@ -207,10 +227,14 @@ class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Silence."""
+        """
+        Silence.
+        """
 
     def handle_one_request(self) -> None:
-        """Answer one request, whatever its method."""
+        """
+        Answer one request, whatever its method.
+        """
         try:
             super().handle_one_request()
         except (ConnectionError, TimeoutError):
@@ -251,7 +275,9 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def fake_server() -> Iterator[State]:
-    """Serve while the block runs, on a free port of the loopback address."""
+    """
+    Serve while the block runs, on a free port of the loopback address.
+    """
     with _Server(("127.0.0.1", 0), _Handler) as server:
         state = server.state = State()
         state.base_url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -268,7 +294,9 @@ Reply = tuple[int, dict[str, str], Any]
 
 
 def answer(state: State, request: Request) -> Reply:
-    """What a request gets."""
+    """
+    What a request gets.
+    """
     for index, (pattern, status, headers) in enumerate(state.faults):
         if re.search(pattern, f"{request.method} {request.path}"):
             del state.faults[index]
@@ -303,7 +331,9 @@ def answer(state: State, request: Request) -> Reply:
 
 
 def discovery(state: State) -> dict[str, Any]:
-    """Metadata of RFC 8414."""
+    """
+    Metadata of RFC 8414.
+    """
     return {
         "issuer": state.base_url,
         "authorization_endpoint": state.base_url + "/oauth2/auth",
@@ -316,7 +346,9 @@ def discovery(state: State) -> dict[str, Any]:
 
 
 def oauth(state: State, request: Request) -> Reply:
-    """The authorization server."""
+    """
+    The authorization server.
+    """
     if request.path == "/oauth2/auth":
         query = request.query
         assert query["client_id"] == "wrkst" and query["response_type"] == "code"
@@ -354,14 +386,18 @@ def oauth(state: State, request: Request) -> Reply:
 
 @attrs.frozen
 class Page:
-    """A list with its place among others."""
+    """
+    A list with its place among others.
+    """
 
     items: list[Any]
     info: dict[str, int]
 
 
 def api(state: State, request: Request) -> Any:
-    """The management API; returns the result."""
+    """
+    The management API; returns the result.
+    """
     bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
     if bearer not in state.access_tokens and bearer not in state.api_tokens:
         raise Refused(401, 10000, "Authentication error")
@@ -396,7 +432,9 @@ def api(state: State, request: Request) -> Any:
 
 
 def tokens(state: State, request: Request, rest: list[str]) -> Any:
-    """API tokens."""
+    """
+    API tokens.
+    """
     if request.method == "GET":
         return list(state.api_tokens.values())
     if request.method == "POST":
@@ -412,7 +450,9 @@ def tokens(state: State, request: Request, rest: list[str]) -> Any:
 
 
 def urls(state: State, name: str, version: str | None = None) -> dict[str, Any]:
-    """Where things answer."""
+    """
+    Where things answer.
+    """
     authority = state.base_url.removeprefix("http://")
     script = state.scripts[name]
     found: dict[str, Any] = {
@@ -429,7 +469,9 @@ def urls(state: State, name: str, version: str | None = None) -> dict[str, Any]:
 
 
 def scripts(state: State, request: Request, rest: list[str]) -> Any:
-    """Functions, versions, deployments, aliases."""
+    """
+    Functions, versions, deployments, aliases.
+    """
     match (request.method, rest):
         case ("GET", []):
             return [
@@ -455,7 +497,9 @@ def scripts(state: State, request: Request, rest: list[str]) -> Any:
 
 
 def script_resource(state: State, script: Script, request: Request, rest: list[str]) -> Any:
-    """What belongs to one function."""
+    """
+    What belongs to one function.
+    """
     match (request.method, rest):
         case ("GET", [_, "versions"]):
             return {"items": script.versions}
@@ -488,7 +532,9 @@ def script_resource(state: State, script: Script, request: Request, rest: list[s
 
 
 def set_alias(state: State, name: str, alias: str, version: str) -> None:
-    """Let an alias name a version."""
+    """
+    Let an alias name a version.
+    """
     authority = state.base_url.removeprefix("http://")
     state.scripts[name].aliases[alias] = {
         "name": alias,
@@ -500,7 +546,9 @@ def set_alias(state: State, name: str, alias: str, version: str) -> None:
 
 
 def add_version(state: State, name: str, request: Request) -> str:
-    """Take an upload."""
+    """
+    Take an upload.
+    """
     parts = parse_strictly(request.headers["content-type"], request.body)
     metadata = check_upload(parts)
     state.check(parts)
@@ -538,7 +586,9 @@ def add_version(state: State, name: str, request: Request) -> str:
 def deploy(
     state: State, name: str, versions: list[dict[str, Any]], annotations: dict[str, str]
 ) -> dict[str, Any]:
-    """Put versions in service."""
+    """
+    Put versions in service.
+    """
     made = {
         "id": str(uuid.uuid4()),
         "created_on": state.now(),

@@ -19,7 +19,9 @@ SCRIPT = Path(sys.executable).parent / "wrkst"
 
 @attrs.frozen
 class Done:
-    """How a command ended."""
+    """
+    How a command ended.
+    """
 
     status: int
     out: str
@@ -27,7 +29,9 @@ class Done:
 
     @property
     def json(self) -> Any:
-        """What it printed, as JSON."""
+        """
+        What it printed, as JSON.
+        """
         return json.loads(self.out)
 
 
@@ -45,11 +49,15 @@ class Cli:
 
     @property
     def credentials(self) -> Path:
-        """Where logins are stored."""
+        """
+        Where logins are stored.
+        """
         return self.home / ".config" / "wrkst" / "credentials.json"
 
     def __call__(self, *arguments: str) -> Done:
-        """Run a command line in this process."""
+        """
+        Run a command line in this process.
+        """
         self.monkeypatch.chdir(self.work)
         self.capsys.readouterr()
         status = run(arguments)
@@ -57,7 +65,9 @@ class Cli:
         return Done(status, captured.out, captured.err)
 
     def process(self, *arguments: str, input: str = "") -> Done:
-        """Run the console script."""
+        """
+        Run the console script.
+        """
         done = subprocess.run(
             [SCRIPT, *arguments],
             cwd=self.work,
@@ -71,7 +81,9 @@ class Cli:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def environ(self) -> dict[str, str]:
-        """The environment of the console script."""
+        """
+        The environment of the console script.
+        """
         return {
             "HOME": str(self.home),
             "PATH": f"{SCRIPT.parent}:/usr/bin:/bin",
@@ -79,7 +91,9 @@ class Cli:
         }
 
     def log_in(self) -> dict[str, Any]:
-        """Store a login as `wrkst login` does."""
+        """
+        Store a login as `wrkst login` does.
+        """
         session = self.server.issue_session()
         self.credentials.parent.mkdir(parents=True, exist_ok=True)
         entry = {
@@ -93,12 +107,16 @@ class Cli:
         return session
 
     def write(self, files: Mapping[str, str | bytes]) -> None:
-        """Put files into the working directory."""
+        """
+        Put files into the working directory.
+        """
         write_files(self.work, files)
 
 
 def write_files(directory: Path, files: Mapping[str, str | bytes]) -> None:
-    """Put files into a directory."""
+    """
+    Put files into a directory.
+    """
     for name, content in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)

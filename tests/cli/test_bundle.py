@@ -161,7 +161,9 @@ def make(directory: Path, files: Files) -> Path:
 
 
 def essence(worker: Worker, *, with_main: bool) -> dict[str, object]:
-    """What must be the same: names, kinds, contents; source maps by what they name."""
+    """
+    What must be the same: names, kinds, contents; source maps by what they name.
+    """
     return {
         module.name: (
             module.kind,
@@ -192,7 +194,9 @@ def test_same_modules_as_wrangler(
 
 
 def sources(worker: Worker) -> set[str]:
-    """The user's own sources that the maps name."""
+    """
+    The user's own sources that the maps name.
+    """
     found: set[str] = set()
     for content in worker.source_maps.values():
         found.update(
@@ -204,7 +208,9 @@ def sources(worker: Worker) -> set[str]:
 
 
 def test_map_leads_to_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A position in the bundle is found in the source from which it comes."""
+    """
+    A position in the bundle is found in the source from which it comes.
+    """
     directory = make(
         tmp_path / "p",
         {
@@ -222,7 +228,9 @@ def test_map_leads_to_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_maps_are_kept_back_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With upload_source_maps false no map is sent nor named, but positions can be mapped."""
+    """
+    With upload_source_maps false no map is sent nor named, but positions can be mapped.
+    """
     files: Files = {
         "wrangler.json": config("index.ts", upload_source_maps=False),
         "index.ts": "export default {};",
@@ -234,7 +242,9 @@ def test_maps_are_kept_back_when_asked(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_shadowed_rule_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Importing what only an ignored rule matches is refused with the reason."""
+    """
+    Importing what only an ignored rule matches is refused with the reason.
+    """
     files: Files = {
         "wrangler.json": config("i.js", rules=[{"type": "Text", "globs": ["**/*.md"]}]),
         "i.js": 'import a from "./a.txt"; export default { a };',
@@ -246,7 +256,9 @@ def test_a_shadowed_rule_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_many_modules_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hundreds of text imports, asked for in parallel, are all resolved."""
+    """
+    Hundreds of text imports, asked for in parallel, are all resolved.
+    """
     count = 600
     files: Files = {"wrangler.json": config("i.js")}
     files["i.js"] = (
@@ -261,7 +273,9 @@ def test_many_modules_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_node_import_without_the_flag_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A `node:` import that no flag allows builds, with a warning that names file and flag."""
+    """
+    A `node:` import that no flag allows builds, with a warning that names file and flag.
+    """
     files: Files = {
         "wrangler.json": json.dumps(
             {"name": "p", "main": "a/i.js", "compatibility_date": "2024-01-01"}
@@ -276,7 +290,9 @@ def test_node_import_without_the_flag_is_warned_of(
 def test_links_out_of_the_project_are_not_picked_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pattern that matches a link to a file outside is refused; the file is named, not read."""
+    """
+    A pattern that matches a link to a file outside is refused; the file is named, not read.
+    """
     (tmp_path / "secret.txt").write_text("secret")
     files: Files = {
         "wrangler.json": config("src/i.js", no_bundle=True),
@@ -289,7 +305,9 @@ def test_links_out_of_the_project_are_not_picked_up(
 
 
 def test_links_within_the_project_are_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link to a file of the same project is a module like any other."""
+    """
+    A link to a file of the same project is a module like any other.
+    """
     files: Files = {
         "wrangler.json": config("src/i.js", no_bundle=True),
         "src/i.js": "export default {};",
@@ -302,7 +320,9 @@ def test_links_within_the_project_are_fine(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_build_command_runs_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The project's build command makes the entry point; it does not see our token."""
+    """
+    The project's build command makes the entry point; it does not see our token.
+    """
     monkeypatch.setenv("WRKST_TOKEN", "hidden")
     files: Files = {
         "wrangler.json": config(
@@ -318,7 +338,9 @@ def test_build_command_runs_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_failing_build_command_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build command that fails ends the deploy with its status."""
+    """
+    A build command that fails ends the deploy with its status.
+    """
     files: Files = {"wrangler.json": config("i.js", build={"command": "exit 7"}), "i.js": ""}
     with pytest.raises(Failure, match="status 7"):
         build(make(tmp_path / "p", files), "esbuild", monkeypatch)
@@ -327,7 +349,9 @@ def test_failing_build_command_ends_it(tmp_path: Path, monkeypatch: pytest.Monke
 def test_auto_takes_wrangler_only_where_the_project_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An installed Wrangler is used when package.json depends on it, else esbuild."""
+    """
+    An installed Wrangler is used when package.json depends on it, else esbuild.
+    """
     files: Files = {"wrangler.json": config("i.js"), "i.js": "export default {};"}
     directory = make(tmp_path / "p", files)
     (directory / "package.json").write_text("{}")

@@ -19,7 +19,9 @@ CONFIG = '{"name": "hello", "main": "i.js", "compatibility_date": "2026-11-01"}'
 
 @pytest.fixture
 def deployed(cli: Cli, server: State) -> Cli:
-    """Somebody whose function has three versions; the second was in service before the third."""
+    """
+    Somebody whose function has three versions; the second was in service before the third.
+    """
     cli.log_in()
     cli.write({"wrangler.json": CONFIG})
     for number in (1, 2, 3):
@@ -30,18 +32,24 @@ def deployed(cli: Cli, server: State) -> Cli:
 
 
 def ids(server: State) -> list[str]:
-    """Ids of the versions, the newest first."""
+    """
+    Ids of the versions, the newest first.
+    """
     return [version["id"] for version in server.scripts["hello"].versions]
 
 
 def serving(server: State) -> dict[str, float]:
-    """What serves now."""
+    """
+    What serves now.
+    """
     versions = server.scripts["hello"].deployments[0]["versions"]
     return {each["version_id"]: each["percentage"] for each in versions}
 
 
 def test_set_url_is_remembered(cli: Cli, server: State) -> None:
-    """The address is normalised, kept for later commands, and the server is looked for."""
+    """
+    The address is normalised, kept for later commands, and the server is looked for.
+    """
     cli.monkeypatch.delenv("WRKST_URL")
     done = cli("config", "set-url", f"{server.base_url}/client/v4/")
     assert done.status == 0
@@ -52,7 +60,9 @@ def test_set_url_is_remembered(cli: Cli, server: State) -> None:
 
 
 def test_set_url_keeps_a_server_that_does_not_answer(cli: Cli) -> None:
-    """An address where nothing listens is kept, with a warning."""
+    """
+    An address where nothing listens is kept, with a warning.
+    """
     cli.monkeypatch.delenv("WRKST_URL")
     done = cli("config", "set-url", "http://127.0.0.1:1")
     assert done.status == 0 and "warning" in done.err
@@ -60,13 +70,17 @@ def test_set_url_keeps_a_server_that_does_not_answer(cli: Cli) -> None:
 
 
 def test_unencrypted_servers_are_warned_of(cli: Cli) -> None:
-    """Plain http to another machine is pointed out."""
+    """
+    Plain http to another machine is pointed out.
+    """
     done = cli("config", "set-url", "http://faas.invalid")
     assert "not encrypted" in done.err
 
 
 def test_no_server_set(cli: Cli) -> None:
-    """Without any address the command ends with status 2 and says how to set one."""
+    """
+    Without any address the command ends with status 2 and says how to set one.
+    """
     cli.monkeypatch.delenv("WRKST_URL")
     done = cli("list")
     assert done.status == 2
@@ -74,14 +88,18 @@ def test_no_server_set(cli: Cli) -> None:
 
 
 def test_unreachable_server(cli: Cli) -> None:
-    """A server that does not answer gives status 5."""
+    """
+    A server that does not answer gives status 5.
+    """
     cli.monkeypatch.setenv("WRKST_TOKEN", "wft_x")
     done = cli("--url", "http://127.0.0.1:1", "whoami")
     assert done.status == 5
 
 
 def test_list(deployed: Cli, server: State) -> None:
-    """Functions are listed by name with their addresses, as text and as JSON."""
+    """
+    Functions are listed by name with their addresses, as text and as JSON.
+    """
     done = deployed("list")
     host = server.base_url.removeprefix("http://")
     assert done.out.startswith("hello\t") and f"http://hello.{host}" in done.out
@@ -89,7 +107,9 @@ def test_list(deployed: Cli, server: State) -> None:
 
 
 def test_versions_list_and_view(deployed: Cli, server: State) -> None:
-    """Versions are listed the newest first; one can be viewed by the beginning of its id."""
+    """
+    Versions are listed the newest first; one can be viewed by the beginning of its id.
+    """
     newest = ids(server)[0]
     done = deployed("versions", "list")
     assert done.out.splitlines()[0].startswith(newest)
@@ -100,7 +120,9 @@ def test_versions_list_and_view(deployed: Cli, server: State) -> None:
 
 
 def test_ambiguous_version(deployed: Cli, server: State) -> None:
-    """The beginning of several ids is refused with all of them."""
+    """
+    The beginning of several ids is refused with all of them.
+    """
     for number, version in enumerate(server.scripts["hello"].versions):
         version["id"] = f"abcdef{number}0" + version["id"][8:]
     done = deployed("versions", "view", "abcdef")
@@ -112,7 +134,9 @@ def test_ambiguous_version(deployed: Cli, server: State) -> None:
 
 
 def test_share_traffic(deployed: Cli, server: State) -> None:
-    """Two versions share the traffic by the percentages given; without a terminal nobody asks."""
+    """
+    Two versions share the traffic by the percentages given; without a terminal nobody asks.
+    """
     new, old, _ = ids(server)
     done = deployed("versions", "deploy", f"{new[:8]}@90%", f"{old[:8]}@10%", "-m", "careful")
     assert done.status == 0, done.err
@@ -124,7 +148,9 @@ def test_share_traffic(deployed: Cli, server: State) -> None:
 
 
 def test_rollback(deployed: Cli, server: State) -> None:
-    """Rolling back puts the version before in service, naming one puts that one."""
+    """
+    Rolling back puts the version before in service, naming one puts that one.
+    """
     new, middle, old = ids(server)
     done = deployed("rollback", "--message", "wrong", "--json")
     assert done.status == 0, done.err
@@ -137,7 +163,9 @@ def test_rollback(deployed: Cli, server: State) -> None:
 
 
 def test_rollback_of_the_first_version(cli: Cli, server: State) -> None:
-    """Where nothing served before there is nothing to go back to."""
+    """
+    Where nothing served before there is nothing to go back to.
+    """
     cli.log_in()
     cli.write({"wrangler.json": CONFIG, "i.js": "export default {};"})
     cli("deploy")
@@ -158,7 +186,9 @@ def test_rollback_of_the_first_version(cli: Cli, server: State) -> None:
     ],
 )
 def test_shares(given: list[str], expected: list[float]) -> None:
-    """Shares that are not said are the rest, in equal parts."""
+    """
+    Shares that are not said are the rest, in equal parts.
+    """
     assert [share for _, share in parse_shares(given)] == expected
 
 
@@ -166,14 +196,18 @@ def test_shares(given: list[str], expected: list[float]) -> None:
     "given", [["a@60", "b@60"], ["a@50"], ["a@x"], ["a@-5"], ["@5"], ["a@1000"], ["x y"]]
 )
 def test_wrong_shares(given: list[str]) -> None:
-    """What does not add up to 100 or cannot be read is wrong usage."""
+    """
+    What does not add up to 100 or cannot be read is wrong usage.
+    """
     with pytest.raises(Failure) as caught:
         parse_shares(given)
     assert caught.value.exit_status is Exit.USAGE
 
 
 def test_aliases(deployed: Cli, server: State) -> None:
-    """An alias is set by the beginning of an id, listed, moved and deleted."""
+    """
+    An alias is set by the beginning of an id, listed, moved and deleted.
+    """
     new, old, _ = ids(server)
     host = server.base_url.removeprefix("http://")
     done = deployed("alias", "set", "stage", old[:8])
@@ -189,14 +223,18 @@ def test_aliases(deployed: Cli, server: State) -> None:
 
 @pytest.mark.parametrize("name", ["latest", "Upper", "-x", "a.b"])
 def test_impossible_aliases(deployed: Cli, server: State, name: str) -> None:
-    """A reserved or impossible alias is refused before the server is asked."""
+    """
+    A reserved or impossible alias is refused before the server is asked.
+    """
     before = len(server.requests)
     assert deployed("alias", "set", "--", name, ids(server)[0]).status == 2
     assert len(server.requests) == before
 
 
 def test_delete_needs_a_yes(deployed: Cli, server: State) -> None:
-    """Without a terminal nothing is deleted unless --yes is given."""
+    """
+    Without a terminal nothing is deleted unless --yes is given.
+    """
     assert deployed("delete").status == 2
     assert "hello" in server.scripts
     assert deployed("delete", "--yes").status == 0
@@ -206,16 +244,25 @@ def test_delete_needs_a_yes(deployed: Cli, server: State) -> None:
 
 
 def test_function_by_name_from_anywhere(deployed: Cli, tmp_path: Path) -> None:
-    """With --name no configuration is needed; without both it is wrong usage."""
+    """
+    With --name no configuration is needed; without both it is wrong usage.
+    """
     deployed.work = tmp_path
     assert deployed("versions", "list", "--name", "hello").status == 0
     assert deployed("versions", "list").status == 2
 
 
 def test_open(deployed: Cli, monkeypatch: pytest.MonkeyPatch, server: State) -> None:
-    """`open` opens the address of the function and prints it."""
+    """
+    `open` opens the address of the function and prints it.
+    """
     opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda url: not opened.append(url))
+
+    def visit(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", visit)
     done = deployed("open")
     assert done.status == 0
     assert opened == [done.out.strip()]
@@ -225,7 +272,9 @@ def test_open(deployed: Cli, monkeypatch: pytest.MonkeyPatch, server: State) -> 
 
 
 def test_tokens(cli: Cli, server: State) -> None:
-    """A token is shown once when made, listed without its value, and revoked by its name."""
+    """
+    A token is shown once when made, listed without its value, and revoked by its name.
+    """
     cli.log_in()
     done = cli("token", "create", "ci", "--expires", "90d")
     value = done.out.strip()
@@ -237,7 +286,9 @@ def test_tokens(cli: Cli, server: State) -> None:
 
 
 def test_a_token_given_in_place_of_its_name_is_not_repeated(cli: Cli, server: State) -> None:
-    """`token revoke` with the value itself fails without printing it."""
+    """
+    `token revoke` with the value itself fails without printing it.
+    """
     cli.log_in()
     value = server.issue_api_token()
     done = cli("token", "revoke", value)
@@ -254,20 +305,26 @@ def test_a_token_given_in_place_of_its_name_is_not_repeated(cli: Cli, server: St
     ],
 )
 def test_expiry(text: str, expected: str) -> None:
-    """Days and dates become a time stamp in UTC."""
+    """
+    Days and dates become a time stamp in UTC.
+    """
     now = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
     assert parse_expiry(text, now) == expected
 
 
 @pytest.mark.parametrize("text", ["soon", "0d", "2020-01-01", "-5d", "99999999d", "9999d9"])
 def test_wrong_expiry(text: str) -> None:
-    """What is past or cannot be read is wrong usage."""
+    """
+    What is past or cannot be read is wrong usage.
+    """
     with pytest.raises(Failure):
         parse_expiry(text, datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC))
 
 
 def test_sessions(cli: Cli, server: State) -> None:
-    """Sessions are listed, the present one marked, and ended by their id."""
+    """
+    Sessions are listed, the present one marked, and ended by their id.
+    """
     cli.log_in()
     server.sessions = [
         {"id": "s1", "client": "wrkst", "created_on": server.now(), "current": True},
@@ -281,7 +338,9 @@ def test_sessions(cli: Cli, server: State) -> None:
 
 @pytest.mark.parametrize("template", sorted(TEMPLATES))
 def test_init_makes_a_project_that_deploys(cli: Cli, server: State, template: str) -> None:
-    """A new project deploys at once, with the name of its directory."""
+    """
+    A new project deploys at once, with the name of its directory.
+    """
     cli.log_in()
     done = cli("init", "My First_Function", "--template", template)
     assert done.status == 0, done.err
@@ -292,7 +351,9 @@ def test_init_makes_a_project_that_deploys(cli: Cli, server: State, template: st
 
 
 def test_init_touches_nothing(cli: Cli) -> None:
-    """Where a project is already, `init` fails and changes nothing."""
+    """
+    Where a project is already, `init` fails and changes nothing.
+    """
     cli.write({"wrangler.toml": "x"})
     done = cli("init")
     assert done.status == 1
@@ -309,19 +370,25 @@ def test_init_touches_nothing(cli: Cli) -> None:
     ],
 )
 def test_names_from_directories(directory: str, name: str) -> None:
-    """Any directory gives a name that a function may have."""
+    """
+    Any directory gives a name that a function may have.
+    """
     assert name_from(Path("/x") / directory) == name
 
 
 def test_paged_accounts(cli: Cli, server: State) -> None:
-    """All accounts are found although the server gives them in pages."""
+    """
+    All accounts are found although the server gives them in pages.
+    """
     cli.log_in()
     server.accounts += [(f"{number:032x}", f"team{number}") for number in range(4)]
     assert len(cli("whoami", "--json").json["accounts"]) == 5
 
 
 def test_every_reading_command_has_json() -> None:
-    """Each command that shows something can show it as JSON."""
+    """
+    Each command that shows something can show it as JSON.
+    """
     without = {"login", "logout", "init", "delete", "open", "set-url", "revoke"}
     checked = 0
     commands = dict(root_command.commands)
@@ -335,7 +402,9 @@ def test_every_reading_command_has_json() -> None:
 
 
 def test_help_of_every_command(cli: Cli) -> None:
-    """Each command explains itself with status 0."""
+    """
+    Each command explains itself with status 0.
+    """
     for words in (["--help"], ["deploy", "-h"], ["versions", "deploy", "--help"], ["--version"]):
         done = cli(*words)
         assert done.status == 0
@@ -345,12 +414,16 @@ def test_help_of_every_command(cli: Cli) -> None:
 
 @pytest.mark.parametrize("words", [["deplo"], ["deploy", "--nope"], ["alias", "set"]])
 def test_wrong_usage(cli: Cli, words: list[str]) -> None:
-    """Unknown commands and options and missing arguments give status 2."""
+    """
+    Unknown commands and options and missing arguments give status 2.
+    """
     assert cli(*words).status == 2
 
 
 def test_servers_text_cannot_touch_the_terminal(cli: Cli, server: State) -> None:
-    """Control characters that the server sends are not printed."""
+    """
+    Control characters that the server sends are not printed.
+    """
     cli.log_in()
     server.accounts = [(server.accounts[0][0], "ada\x1b[2J\x07\u202eevil")]
     done = cli("whoami")

@@ -42,7 +42,9 @@ def problems(work: Path, content: dict[str, Any], environment: str | None = None
 
 
 def test_all_that_we_use(work: Path) -> None:
-    """Each supported key reaches the project with its paths made absolute."""
+    """
+    Each supported key reaches the project with its paths made absolute.
+    """
     project, warnings = read(
         work,
         {
@@ -84,7 +86,9 @@ def test_all_that_we_use(work: Path) -> None:
 
 
 def test_environment_inherits_what_wrangler_inherits(work: Path) -> None:
-    """Inherited keys come from the top level, others do not, and the name gets a suffix."""
+    """
+    Inherited keys come from the top level, others do not, and the name gets a suffix.
+    """
     project, warnings = read(
         work,
         {
@@ -112,31 +116,41 @@ def test_environment_inherits_what_wrangler_inherits(work: Path) -> None:
 
 
 def test_environment_may_have_its_own_name(work: Path) -> None:
-    """A name in the environment is taken as it is."""
+    """
+    A name in the environment is taken as it is.
+    """
     project, _ = read(work, {"name": "a", "env": {"e": {"name": "b"}}}, "e")
     assert project.name == "b"
 
 
 def test_null_counts_as_not_set(work: Path) -> None:
-    """A null in an environment inherits, as `??` does in Wrangler."""
+    """
+    A null in an environment inherits, as `??` does in Wrangler.
+    """
     project, _ = read(work, {"minify": True, "env": {"e": {"minify": None}}}, "e")
     assert project.minify is True
 
 
 def test_unknown_environment_is_refused(work: Path) -> None:
-    """An environment that is not there, where others are, is an error that names those."""
+    """
+    An environment that is not there, where others are, is an error that names those.
+    """
     with pytest.raises(Failure, match="it has: prod, test"):
         read(work, {"env": {"test": {}, "prod": {}}}, "prd")
 
 
 def test_environment_without_any_section_uses_the_top_level(work: Path) -> None:
-    """Without any `env` the top level serves, with the suffixed name and all its variables."""
+    """
+    Without any `env` the top level serves, with the suffixed name and all its variables.
+    """
     project, warnings = read(work, {"name": "a", "vars": {"X": "1"}}, "prod")
     assert (project.name, len(project.bindings), len(warnings)) == ("a-prod", 1, 1)
 
 
 def test_every_mistake_is_told_at_once_with_its_key(work: Path) -> None:
-    """Each wrong value is named by its key, that of an environment with the environment."""
+    """
+    Each wrong value is named by its key, that of an environment with the environment.
+    """
     found = problems(
         work,
         {
@@ -172,7 +186,9 @@ def test_every_mistake_is_told_at_once_with_its_key(work: Path) -> None:
 
 
 def test_unsupported_keys_are_warned_of_by_name(work: Path) -> None:
-    """What we do not support is named with what that means; a typing mistake is named too."""
+    """
+    What we do not support is named with what that means; a typing mistake is named too.
+    """
     _, warnings = read(
         work,
         {
@@ -192,7 +208,9 @@ def test_unsupported_keys_are_warned_of_by_name(work: Path) -> None:
 
 
 def test_every_key_of_wrangler_is_known() -> None:
-    """No key of the pinned Wrangler's schema is taken for a typing mistake."""
+    """
+    No key of the pinned Wrangler's schema is taken for a typing mistake.
+    """
     schema = json.loads((ROOT / "node_modules/wrangler/config-schema.json").read_bytes())
     keys = set(schema["definitions"]["RawConfig"]["properties"])
     known = INHERITED | NOT_INHERITED | SILENT | TOP_LEVEL_ONLY | set(UNSUPPORTED)
@@ -208,7 +226,9 @@ def test_every_key_of_wrangler_is_known() -> None:
     ],
 )
 def test_order_of_files(work: Path, names: list[str], expected: str) -> None:
-    """wrangler.json comes before wrangler.jsonc before wrangler.toml, searched upwards."""
+    """
+    wrangler.json comes before wrangler.jsonc before wrangler.toml, searched upwards.
+    """
     for name in names:
         kind = name.rpartition(".")[2]
         text = 'name = "toml"' if kind == "toml" else json.dumps({"name": kind})
@@ -221,7 +241,9 @@ def test_order_of_files(work: Path, names: list[str], expected: str) -> None:
 
 
 def test_toml_dates_are_refused(work: Path) -> None:
-    """A TOML date among the variables is an error, because JSON has none."""
+    """
+    A TOML date among the variables is an error, because JSON has none.
+    """
     (work / "wrangler.toml").write_text('name = "a"\n[vars]\nD = 2026-11-23\nS = "2026-11-23"\n')
     with pytest.raises(Failure) as caught:
         read_project(load_config(None, work), None)
@@ -230,13 +252,17 @@ def test_toml_dates_are_refused(work: Path) -> None:
 
 @pytest.mark.parametrize("text", ['{"a": }', "[1]", '{"name": "x" /* no end', "name = "])
 def test_broken_files_are_named(work: Path, text: str) -> None:
-    """A file that cannot be parsed is an error with its name, and nothing else happens."""
+    """
+    A file that cannot be parsed is an error with its name, and nothing else happens.
+    """
     with pytest.raises(Failure, match=r"wrangler\.jsonc"):
         read(work, text)
 
 
 def test_generated_configuration_is_used(work: Path) -> None:
-    """What a build tool puts into .wrangler/deploy takes the place of the user's file."""
+    """
+    What a build tool puts into .wrangler/deploy takes the place of the user's file.
+    """
     write_files(
         work,
         {
@@ -251,7 +277,9 @@ def test_generated_configuration_is_used(work: Path) -> None:
 
 
 def test_bindings_are_sent_with_the_names_of_the_api(work: Path) -> None:
-    """Bindings of every shape become what the API calls them."""
+    """
+    Bindings of every shape become what the API calls them.
+    """
     project, _ = read(
         work,
         {

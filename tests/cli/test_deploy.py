@@ -24,7 +24,9 @@ export default { fetch: () => new Response(answer) };
 
 @pytest.fixture
 def project(cli: Cli) -> Cli:
-    """A small project of somebody who is logged in."""
+    """
+    A small project of somebody who is logged in.
+    """
     cli.write({"wrangler.jsonc": CONFIG, "src/index.ts": INDEX, "src/text.txt": "some text"})
     cli.log_in()
     return cli
@@ -35,7 +37,9 @@ def parts_of(state: State) -> dict[str, Uploaded]:
 
 
 def test_deploy_sends_what_was_built(project: Cli, server: State) -> None:
-    """The upload holds the bundle, the text as a module of its own, the map and the variables."""
+    """
+    The upload holds the bundle, the text as a module of its own, the map and the variables.
+    """
     done = project("deploy")
     assert (done.status, done.err.count("error")) == (0, 0), done.err
     parts = parts_of(server)
@@ -60,7 +64,9 @@ def test_deploy_sends_what_was_built(project: Cli, server: State) -> None:
 
 
 def test_deploy_prints_the_addresses(project: Cli, server: State) -> None:
-    """Standard output has the address of the function, of the version and of its alias."""
+    """
+    Standard output has the address of the function, of the version and of its alias.
+    """
     done = project("deploy", "--alias", "staging")
     version = server.scripts["hello"].versions[0]["id"]
     host = server.base_url.removeprefix("http://")
@@ -73,7 +79,9 @@ def test_deploy_prints_the_addresses(project: Cli, server: State) -> None:
 
 
 def test_deploy_result_as_json(project: Cli, server: State) -> None:
-    """With --json the only thing on standard output is one document that names the version."""
+    """
+    With --json the only thing on standard output is one document that names the version.
+    """
     done = project("deploy", "--json", "--message", "why", "--tag", "v1")
     version = server.scripts["hello"].versions[0]
     assert done.json["version_id"] == version["id"]
@@ -83,7 +91,9 @@ def test_deploy_result_as_json(project: Cli, server: State) -> None:
 
 
 def test_versions_upload_does_not_deploy(project: Cli, server: State) -> None:
-    """An uploaded version is there, and what serves has not changed."""
+    """
+    An uploaded version is there, and what serves has not changed.
+    """
     project("deploy")
     serving = server.scripts["hello"].deployments[0]
     done = project("versions", "upload", "--json")
@@ -94,7 +104,9 @@ def test_versions_upload_does_not_deploy(project: Cli, server: State) -> None:
 
 
 def test_options_win_over_the_configuration(project: Cli, server: State) -> None:
-    """Name, date, flags and a variable from the command line are what is sent."""
+    """
+    Name, date, flags and a variable from the command line are what is sent.
+    """
     done = project(
         "deploy",
         "--name=other",
@@ -114,7 +126,9 @@ def test_options_win_over_the_configuration(project: Cli, server: State) -> None
 
 
 def test_dry_run_sends_nothing(project: Cli, server: State) -> None:
-    """--dry-run builds, writes what --outdir asks for, and makes no request."""
+    """
+    --dry-run builds, writes what --outdir asks for, and makes no request.
+    """
     done = project("deploy", "--dry-run", "--outdir", "dist", "--json")
     assert done.status == 0, done.err
     assert server.requests == []
@@ -125,7 +139,9 @@ def test_dry_run_sends_nothing(project: Cli, server: State) -> None:
 
 
 def test_start_up_error_is_shown_at_the_users_line(project: Cli, server: State) -> None:
-    """A position in the bundle that the server complains about is shown as one in the source."""
+    """
+    A position in the bundle that the server complains about is shown as one in the source.
+    """
     project.write(
         {"src/index.ts": "type A = string;\n\n\nexport default {};\nthrow new Error('no');\n"}
     )
@@ -144,7 +160,9 @@ def test_start_up_error_is_shown_at_the_users_line(project: Cli, server: State) 
 
 
 def test_refused_binding_is_named(project: Cli, server: State) -> None:
-    """A binding that the server does not support is sent, and its refusal is shown."""
+    """
+    A binding that the server does not support is sent, and its refusal is shown.
+    """
     project.write(
         {
             "wrangler.toml": "",
@@ -159,7 +177,9 @@ def test_refused_binding_is_named(project: Cli, server: State) -> None:
 
 
 def test_build_failure_shows_the_place(project: Cli, server: State) -> None:
-    """An import that leads nowhere ends with status 4 and the place in the source."""
+    """
+    An import that leads nowhere ends with status 4 and the place in the source.
+    """
     project.write({"src/index.ts": 'import a from "./missing";\nexport default a;\n'})
     done = project("deploy")
     assert done.status == 4
@@ -176,7 +196,9 @@ def test_build_failure_shows_the_place(project: Cli, server: State) -> None:
     ],
 )
 def test_build_failure_names_the_next_step(project: Cli, source: str, words: str) -> None:
-    """What cannot be built is refused with what to do about it."""
+    """
+    What cannot be built is refused with what to do about it.
+    """
     project.write({"src/index.ts": source})
     done = project("deploy", "--compatibility-date=2026-01-01")
     assert done.status == 4
@@ -184,7 +206,9 @@ def test_build_failure_names_the_next_step(project: Cli, source: str, words: str
 
 
 def test_python_is_refused(project: Cli) -> None:
-    """A Python entry point is refused by name."""
+    """
+    A Python entry point is refused by name.
+    """
     project.write({"src/main.py": "pass"})
     done = project("deploy", "src/main.py")
     assert done.status == 4
@@ -192,7 +216,9 @@ def test_python_is_refused(project: Cli) -> None:
 
 
 def test_without_login_nothing_is_built_in_vain(cli: Cli, server: State) -> None:
-    """Who is not logged in ends with status 3 and is told about `wrkst login`."""
+    """
+    Who is not logged in ends with status 3 and is told about `wrkst login`.
+    """
     cli.write({"wrangler.jsonc": CONFIG, "src/index.ts": INDEX, "src/text.txt": ""})
     done = cli("deploy")
     assert done.status == 3
@@ -201,7 +227,9 @@ def test_without_login_nothing_is_built_in_vain(cli: Cli, server: State) -> None
 
 
 def test_foreign_account_id_is_explained(project: Cli, server: State) -> None:
-    """An account_id that is none of the user's is refused with the accounts there are."""
+    """
+    An account_id that is none of the user's is refused with the accounts there are.
+    """
     project.write({"wrangler.jsonc": CONFIG.replace('"main"', '"account_id": "zzz", "main"')})
     done = project("deploy")
     assert done.status == 1
@@ -211,7 +239,9 @@ def test_foreign_account_id_is_explained(project: Cli, server: State) -> None:
 
 
 def test_several_accounts_need_a_choice(project: Cli, server: State) -> None:
-    """With several accounts and nobody to ask the command ends with status 2 and their names."""
+    """
+    With several accounts and nobody to ask the command ends with status 2 and their names.
+    """
     server.accounts.append((OTHER_ACCOUNT, "team"))
     server.accounts.append(("a" * 32, "third"))
     done = project("deploy")
@@ -223,7 +253,9 @@ def test_several_accounts_need_a_choice(project: Cli, server: State) -> None:
 
 
 def test_interrupted_upload_is_repeated(project: Cli, server: State) -> None:
-    """A 503 on the way is no failure: the upload is sent again."""
+    """
+    A 503 on the way is no failure: the upload is sent again.
+    """
     server.faults.append(("^PUT ", 503, {"Retry-After": "0"}))
     done = project("deploy")
     assert done.status == 0, done.err
@@ -231,7 +263,9 @@ def test_interrupted_upload_is_repeated(project: Cli, server: State) -> None:
 
 
 def test_console_script_deploys(project: Cli, server: State) -> None:
-    """The installed command does all of it, and its output has no colours in a pipe."""
+    """
+    The installed command does all of it, and its output has no colours in a pipe.
+    """
     done = project.process("deploy")
     assert done.status == 0, done.err
     assert "hello" in server.scripts

@@ -32,7 +32,9 @@ values = st.recursive(
 
 @given(st.integers(0, 2**31 - 1), st.booleans(), values)
 def test_packets_survive(number: int, is_request: bool, value: Any) -> None:
-    """Reading gives back every packet that was written."""
+    """
+    Reading gives back every packet that was written.
+    """
     packet = Packet(number, is_request, value)
     data = encode_packet(packet)
     frame = read_frame(io.BytesIO(data))
@@ -42,7 +44,9 @@ def test_packets_survive(number: int, is_request: bool, value: Any) -> None:
 
 @given(st.binary())
 def test_nonsense_is_refused(data: bytes) -> None:
-    """Any bytes are a packet or MalformedPacket."""
+    """
+    Any bytes are a packet or MalformedPacket.
+    """
     try:
         decode_packet(data)
     except MalformedPacket as error:
@@ -50,7 +54,9 @@ def test_nonsense_is_refused(data: bytes) -> None:
 
 
 def test_a_known_packet() -> None:
-    """A packet is laid out as esbuild's own library lays it out."""
+    """
+    A packet is laid out as esbuild's own library lays it out.
+    """
     packet = Packet(1, False, {"a": [None, True, -1, "é", b"x"]})
     assert encode_packet(packet) == bytes.fromhex(
         "28000000"
@@ -61,7 +67,9 @@ def test_a_known_packet() -> None:
 
 
 def test_broken_streams_end() -> None:
-    """A stream that ends within a packet is at its end."""
+    """
+    A stream that ends within a packet is at its end.
+    """
     with pytest.raises(EOFError):
         read_frame(io.BytesIO(b"\x05\0\0\0ab"))
 
@@ -71,7 +79,9 @@ def resolver(root: Path) -> Resolver:
 
 
 def test_a_program_that_breaks_down(tmp_path: Path) -> None:
-    """A program that says nonsense or dies ends the build with what it complained about."""
+    """
+    A program that says nonsense or dies ends the build with what it complained about.
+    """
     program = tmp_path / "esbuild"
     program.write_text("#!/bin/sh\necho broken pipe dream >&2\nprintf 'x'\n")
     program.chmod(0o755)
@@ -90,7 +100,9 @@ def test_a_program_that_breaks_down(tmp_path: Path) -> None:
 
 
 def test_wrong_options_are_reported(tmp_path: Path) -> None:
-    """An option that esbuild does not know is an error of the build, not a breakdown."""
+    """
+    An option that esbuild does not know is an error of the build, not a breakdown.
+    """
     found = find_esbuild(tmp_path, {})
     output = build(
         found.path,
@@ -105,7 +117,9 @@ def test_wrong_options_are_reported(tmp_path: Path) -> None:
 
 
 def fake_esbuild(directory: Path, version: str) -> Path:
-    """A script that says it is esbuild of that version."""
+    """
+    A script that says it is esbuild of that version.
+    """
     path = directory / "node_modules/esbuild/bin/esbuild"
     path.parent.mkdir(parents=True)
     path.write_text(f"#!/bin/sh\necho {version}\n")
@@ -114,7 +128,9 @@ def fake_esbuild(directory: Path, version: str) -> Path:
 
 
 def test_scripts_are_not_taken_for_programs(tmp_path: Path) -> None:
-    """The wrapper script of an installation without its binary is passed over: it needs Node.js."""
+    """
+    The wrapper script of an installation without its binary is passed over: it needs Node.js.
+    """
     script = fake_esbuild(tmp_path, "99.0.0")
     assert find_esbuild(tmp_path, {}).path != script
 
@@ -135,7 +151,9 @@ def test_scripts_are_not_taken_for_programs(tmp_path: Path) -> None:
     ],
 )
 def test_node_modes(date: str, flags: list[str], mode: NodeMode) -> None:
-    """Date and flags give the mode that Wrangler and workerd derive from them."""
+    """
+    Date and flags give the mode that Wrangler and workerd derive from them.
+    """
     assert node_mode(date, flags) is mode
 
 
@@ -149,12 +167,16 @@ def test_node_modes(date: str, flags: list[str], mode: NodeMode) -> None:
     ],
 )
 def test_navigator(date: str, flags: list[str], expected: bool) -> None:
-    """`navigator` is there from its date on, or by flag."""
+    """
+    `navigator` is there from its date on, or by flag.
+    """
     assert has_navigator(date, flags) is expected
 
 
 def test_builtins_are_those_of_wrangler() -> None:
-    """The list of bare module names is that of the preset which Wrangler uses."""
+    """
+    The list of bare module names is that of the preset which Wrangler uses.
+    """
     preset = Path(__file__).parents[2] / "node_modules/@cloudflare/unenv-preset/dist/index.mjs"
     text = preset.read_text().partition("const nonPrefixedNodeModules = [")[2].partition("]")[0]
     assert {line.strip(' ",') for line in text.splitlines() if line.strip()} == BUILTINS

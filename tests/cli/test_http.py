@@ -20,7 +20,9 @@ HTTP = Http(user_agent="test", answer_seconds=5.0)
 
 @contextlib.contextmanager
 def answering(*answers: bytes, read: int = 65536) -> Iterator[str]:
-    """A server that gives one answer a connection, whatever is asked, and hangs up."""
+    """
+    A server that gives one answer a connection, whatever is asked, and hangs up.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(10)
 
@@ -57,7 +59,9 @@ BAD = response(b'{"success": false, "errors": []}', "503 Busy")
 
 
 def test_only_success_decides() -> None:
-    """A failure with status 200 is a failure, with its code and message."""
+    """
+    A failure with status 200 is a failure, with its code and message.
+    """
     body = b'{"success": false, "errors": [{"code": 7, "message": "no"}, {"message": "m"}]}'
     with answering(response(body)) as url, pytest.raises(ApiError) as caught:
         api(url).get("user")
@@ -67,13 +71,17 @@ def test_only_success_decides() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"success": 1}', b"\xff"])
 def test_other_answers_are_recognised(body: bytes) -> None:
-    """What is no envelope is reported as not being our server."""
+    """
+    What is no envelope is reported as not being our server.
+    """
     with answering(response(body)) as url, pytest.raises(Failure, match="did not answer as"):
         api(url).get("user")
 
 
 def test_redirections_are_not_followed() -> None:
-    """A redirection is an error that names its target: the token goes nowhere else."""
+    """
+    A redirection is an error that names its target: the token goes nowhere else.
+    """
     moved = response(b"", "301 Moved", "Location: http://elsewhere.example/")
     with answering(moved) as url, pytest.raises(Failure, match=r"elsewhere\.example"):
         api(url).get("user")
@@ -89,7 +97,9 @@ def test_redirections_are_not_followed() -> None:
     ],
 )
 def test_repeated_requests(answers: list[bytes], waits: list[float]) -> None:
-    """Reading is tried again after 5xx, 429 or a lost connection, with Wrangler's waits."""
+    """
+    Reading is tried again after 5xx, 429 or a lost connection, with Wrangler's waits.
+    """
     waited: list[float] = []
     with answering(*answers) as url:
         assert api(url, waited).get("user") == {"a": 1}
@@ -97,7 +107,9 @@ def test_repeated_requests(answers: list[bytes], waits: list[float]) -> None:
 
 
 def test_a_long_wait_is_not_waited() -> None:
-    """A Retry-After of more than a minute ends the command."""
+    """
+    A Retry-After of more than a minute ends the command.
+    """
     waited: list[float] = []
     late = response(b'{"success": false, "errors": []}', "503 Busy", "Retry-After: 61")
     with answering(late) as url, pytest.raises(ApiError):
@@ -106,13 +118,17 @@ def test_a_long_wait_is_not_waited() -> None:
 
 
 def test_changes_are_not_repeated() -> None:
-    """What may have happened already is not asked for twice."""
+    """
+    What may have happened already is not asked for twice.
+    """
     with answering(BAD) as url, pytest.raises(ApiError):
         api(url).call("DELETE", "user", "tokens", "1")
 
 
 def test_paths_are_escaped(server: State) -> None:
-    """Segments are escaped, so that no name can leave its place in the path."""
+    """
+    Segments are escaped, so that no name can leave its place in the path.
+    """
     caller = api(server.base_url)
     caller.authorization = EnvironmentToken(server.issue_api_token())
     with pytest.raises(ApiError):
@@ -121,7 +137,9 @@ def test_paths_are_escaped(server: State) -> None:
 
 
 def test_early_refusal_is_read() -> None:
-    """A server that refuses an upload and hangs up before reading it all is heard."""
+    """
+    A server that refuses an upload and hangs up before reading it all is heard.
+    """
     refusal = response(
         b'{"success": false, "errors": [{"code": 9, "message": "too large"}]}', "413 X"
     )
@@ -141,14 +159,18 @@ def test_early_refusal_is_read() -> None:
     ],
 )
 def test_broken_answers(answer: bytes) -> None:
-    """A cut or malformed answer is no answer: status 5."""
+    """
+    A cut or malformed answer is no answer: status 5.
+    """
     with answering(answer) as url, pytest.raises(Unreachable) as caught:
         HTTP.send("GET", url + "/x")
     assert caught.value.exit_status is Exit.UNREACHABLE
 
 
 def test_a_server_that_never_answers() -> None:
-    """Waiting for an answer has an end."""
+    """
+    Waiting for an answer has an end.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(Unreachable, match="in time"):
@@ -156,7 +178,9 @@ def test_a_server_that_never_answers() -> None:
 
 
 def test_an_answer_that_drips() -> None:
-    """The time for an answer is for all of it, not for each byte."""
+    """
+    The time for an answer is for all of it, not for each byte.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stop = threading.Event()
 
@@ -178,13 +202,17 @@ def test_an_answer_that_drips() -> None:
 
 
 def test_unknown_host() -> None:
-    """A host name that does not exist is said to be unknown."""
+    """
+    A host name that does not exist is said to be unknown.
+    """
     with pytest.raises(Unreachable):
         HTTP.send("GET", "http://nothing.invalid/")
 
 
 def test_untrusted_certificate() -> None:
-    """A TLS server that nobody vouches for is not talked to."""
+    """
+    A TLS server that nobody vouches for is not talked to.
+    """
     hello = b"\x15\x03\x01\x00\x02\x02\x28"  # a TLS alert: handshake failure
     with answering(hello) as url, pytest.raises(Unreachable):
         HTTP.send("GET", url.replace("http:", "https:"))
@@ -204,7 +232,9 @@ def test_untrusted_certificate() -> None:
     ],
 )
 def test_addresses(text: str, expected: str) -> None:
-    """However it is typed, a server has one address."""
+    """
+    However it is typed, a server has one address.
+    """
     assert normalise_base_url(text) == expected
 
 
@@ -214,7 +244,9 @@ def test_addresses(text: str, expected: str) -> None:
      "http://x:0", "http://a b", "http://x#y", "http://exa_mple"],
 )  # fmt: skip
 def test_impossible_addresses(text: str) -> None:
-    """What is no server's address is wrong usage; a password in it is not repeated."""
+    """
+    What is no server's address is wrong usage; a password in it is not repeated.
+    """
     with pytest.raises(Failure) as caught:
         normalise_base_url(text)
     assert caught.value.exit_status is Exit.USAGE
@@ -235,17 +267,23 @@ def test_impossible_addresses(text: str) -> None:
     ],
 )
 def test_same_origin(url: str, expected: bool) -> None:
-    """Scheme, host and port must all be the same."""
+    """
+    Scheme, host and port must all be the same.
+    """
     assert same_origin(url, "https://a") is expected
 
 
 def test_function_urls() -> None:
-    """Labels go before the host, the port stays."""
+    """
+    Labels go before the host, the port stays.
+    """
     assert function_url("http://localhost:8080", "f", "v") == "http://v.f.localhost:8080"
 
 
 def test_progress_ends_with_everything(server: State) -> None:
-    """Progress is told in rising steps up to the length."""
+    """
+    Progress is told in rising steps up to the length.
+    """
     told: list[int] = []
     body = Content("application/json", json.dumps({"name": "x" * 300_000}).encode())
     HTTP.send(

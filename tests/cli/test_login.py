@@ -31,7 +31,9 @@ ENDPOINTS = Endpoints(
 
 
 def browse(url: str) -> None:
-    """Follow redirections as a browser does."""
+    """
+    Follow redirections as a browser does.
+    """
     with urllib.request.urlopen(url, timeout=10) as response:
         assert response.status == 200
         assert "wrkst" in response.read().decode()
@@ -39,7 +41,9 @@ def browse(url: str) -> None:
 
 @pytest.fixture
 def browser(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A browser in which somebody consents at once; returns the addresses it was given."""
+    """
+    A browser in which somebody consents at once; returns the addresses it was given.
+    """
     opened: list[str] = []
 
     def visit(url: str) -> bool:
@@ -52,7 +56,9 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_login_with_a_browser(cli: Cli, server: State, browser: list[str]) -> None:
-    """Logging in stores tokens with which the next command is answered."""
+    """
+    Logging in stores tokens with which the next command is answered.
+    """
     done = cli("login")
     assert done.status == 0, done.err
     assert len(browser) == 1
@@ -63,7 +69,9 @@ def test_login_with_a_browser(cli: Cli, server: State, browser: list[str]) -> No
 
 
 def test_login_is_stored_for_nobody_else(cli: Cli, server: State, browser: list[str]) -> None:
-    """The file has mode 0600 and its directory 0700, whatever the umask is."""
+    """
+    The file has mode 0600 and its directory 0700, whatever the umask is.
+    """
     old = os.umask(0)
     try:
         assert cli("login").status == 0
@@ -75,7 +83,9 @@ def test_login_is_stored_for_nobody_else(cli: Cli, server: State, browser: list[
 
 
 def test_no_token_is_ever_shown(cli: Cli, server: State, browser: list[str]) -> None:
-    """Neither code nor tokens appear in what the commands print."""
+    """
+    Neither code nor tokens appear in what the commands print.
+    """
     text = ""
     for command in (["login"], ["whoami"], ["config", "show"], ["list"], ["deploy"], ["logout"]):
         done = cli(*command)
@@ -87,7 +97,9 @@ def test_no_token_is_ever_shown(cli: Cli, server: State, browser: list[str]) -> 
 
 
 def test_pasted_address(cli: Cli, server: State) -> None:
-    """With --no-browser the address at which a browser elsewhere ended up can be pasted."""
+    """
+    With --no-browser the address at which a browser elsewhere ended up can be pasted.
+    """
     process = subprocess.Popen(
         [SCRIPT, "login", "--no-browser"],
         env=cli.environ(),
@@ -113,7 +125,9 @@ def test_pasted_address(cli: Cli, server: State) -> None:
 
 
 def test_nobody_comes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When nobody logs in in time the command ends with status 3."""
+    """
+    When nobody logs in in time the command ends with status 3.
+    """
     monkeypatch.setattr("webbrowser.open", lambda url: True)
     done = cli("login", "--timeout=1")
     assert done.status == 3
@@ -130,7 +144,9 @@ def test_nobody_comes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_lying_metadata(cli: Cli, server: State, metadata: dict[str, str], words: str) -> None:
-    """Metadata that lead to another origin are refused before anything is sent there."""
+    """
+    Metadata that lead to another origin are refused before anything is sent there.
+    """
     server.metadata = dict(metadata)
     done = cli("login")
     assert done.status == 1
@@ -143,7 +159,9 @@ def callback(attempt: Attempt, **changes: str | None) -> str:
 
 
 def test_the_code_of_a_good_answer() -> None:
-    """An answer with our state and the right issuer gives its code."""
+    """
+    An answer with our state and the right issuer gives its code.
+    """
     attempt = Attempt(endpoints=ENDPOINTS, redirect_uri="http://127.0.0.1:1/callback")
     assert attempt.code_from(callback(attempt)) == "c"
 
@@ -163,7 +181,9 @@ def test_the_code_of_a_good_answer() -> None:
     ],
 )
 def test_answers_that_are_not_believed(changes: dict[str, str | None], words: str) -> None:
-    """A wrong state or issuer (RFC 9207), an error or a missing code ends the login."""
+    """
+    A wrong state or issuer (RFC 9207), an error or a missing code ends the login.
+    """
     attempt = Attempt(endpoints=ENDPOINTS, redirect_uri="http://127.0.0.1:1/callback")
     with pytest.raises(Failure, match=words) as caught:
         attempt.code_from(callback(attempt, **changes))
@@ -171,14 +191,18 @@ def test_answers_that_are_not_believed(changes: dict[str, str | None], words: st
 
 
 def test_repeated_parameters_are_refused() -> None:
-    """An answer that has a parameter twice is refused."""
+    """
+    An answer that has a parameter twice is refused.
+    """
     attempt = Attempt(endpoints=ENDPOINTS, redirect_uri="http://127.0.0.1:1/callback")
     with pytest.raises(Failure, match="repeats 'code'"):
         attempt.code_from(callback(attempt) + "&code=other")
 
 
 def test_attempts_differ_and_hide_their_secrets() -> None:
-    """State and verifier are new each time, long enough, and not in the representation."""
+    """
+    State and verifier are new each time, long enough, and not in the representation.
+    """
     first, second = (Attempt(endpoints=ENDPOINTS, redirect_uri="http://x") for _ in range(2))
     assert first.state != second.state and first.verifier != second.verifier
     assert 43 <= len(first.verifier) <= 128 and len(first.state) >= 32
@@ -186,7 +210,9 @@ def test_attempts_differ_and_hide_their_secrets() -> None:
 
 
 def test_the_challenge_of_the_specification() -> None:
-    """The challenge is that of RFC 7636 appendix B for its verifier."""
+    """
+    The challenge is that of RFC 7636 appendix B for its verifier.
+    """
     attempt = Attempt(
         endpoints=ENDPOINTS,
         redirect_uri="http://x",
@@ -207,7 +233,9 @@ def get(url: str, host: str | None = None) -> int:
 
 
 def test_the_listener_takes_the_right_callback_only() -> None:
-    """Strangers' requests, other hosts and paths change nothing; then the right one is taken."""
+    """
+    Strangers' requests, other hosts and paths change nothing; then the right one is taken.
+    """
     with listening() as listener:
         attempt = Attempt(endpoints=ENDPOINTS, redirect_uri=listener.redirect_uri)
         listener.expect(attempt.is_ours)
@@ -220,7 +248,9 @@ def test_the_listener_takes_the_right_callback_only() -> None:
 
 
 def test_a_browser_that_connects_early_does_not_block() -> None:
-    """A connection on which nothing is sent, as browsers open them, holds nobody up."""
+    """
+    A connection on which nothing is sent, as browsers open them, holds nobody up.
+    """
     with listening() as listener:
         attempt = Attempt(endpoints=ENDPOINTS, redirect_uri=listener.redirect_uri)
         listener.expect(attempt.is_ours)
@@ -235,7 +265,9 @@ def test_a_browser_that_connects_early_does_not_block() -> None:
 
 
 def test_due_tokens_are_refreshed(cli: Cli, server: State) -> None:
-    """A token near its end is replaced before it is used, and the new login is stored."""
+    """
+    A token near its end is replaced before it is used, and the new login is stored.
+    """
     server.lifetime = 30
     cli.log_in()
     document = json.loads(cli.credentials.read_text())
@@ -249,7 +281,9 @@ def test_due_tokens_are_refreshed(cli: Cli, server: State) -> None:
 
 
 def test_a_refused_token_is_refreshed_once(cli: Cli, server: State) -> None:
-    """When the server no longer takes a token that is not due, one refresh is tried."""
+    """
+    When the server no longer takes a token that is not due, one refresh is tried.
+    """
     session = cli.log_in()
     server.access_tokens.discard(session["access_token"])
     assert cli("list").status == 0
@@ -257,7 +291,9 @@ def test_a_refused_token_is_refreshed_once(cli: Cli, server: State) -> None:
 
 
 def test_an_ended_session_is_forgotten(cli: Cli, server: State) -> None:
-    """A session that was ended elsewhere gives status 3, and its tokens are removed."""
+    """
+    A session that was ended elsewhere gives status 3, and its tokens are removed.
+    """
     cli.log_in()
     server.access_tokens.clear()
     server.refresh_tokens.clear()
@@ -268,7 +304,9 @@ def test_an_ended_session_is_forgotten(cli: Cli, server: State) -> None:
 
 
 def test_an_unreachable_server_keeps_the_login(cli: Cli, server: State) -> None:
-    """A refresh that fails for another reason than the session's end loses nothing."""
+    """
+    A refresh that fails for another reason than the session's end loses nothing.
+    """
     cli.log_in()
     server.access_tokens.clear()
     server.faults += [("POST /oauth2/token", 503, {})]
@@ -277,7 +315,9 @@ def test_an_unreachable_server_keeps_the_login(cli: Cli, server: State) -> None:
 
 
 def test_processes_do_not_fork_the_session(cli: Cli, server: State) -> None:
-    """Several commands at once with a token that is due make one refresh, and all succeed."""
+    """
+    Several commands at once with a token that is due make one refresh, and all succeed.
+    """
     session = cli.log_in()
     server.access_tokens.discard(session["access_token"])
     document = json.loads(cli.credentials.read_text())
@@ -297,7 +337,9 @@ def test_processes_do_not_fork_the_session(cli: Cli, server: State) -> None:
 
 
 def test_logout_ends_the_session(cli: Cli, server: State) -> None:
-    """Logging out revokes the refresh token on the server and forgets both here."""
+    """
+    Logging out revokes the refresh token on the server and forgets both here.
+    """
     session = cli.log_in()
     assert cli("logout").status == 0
     assert session["refresh_token"] not in server.refresh_tokens
@@ -307,7 +349,9 @@ def test_logout_ends_the_session(cli: Cli, server: State) -> None:
 
 
 def test_logout_without_the_server_forgets_all_the_same(cli: Cli, server: State) -> None:
-    """If the server cannot be told, the login is gone here and the command says so."""
+    """
+    If the server cannot be told, the login is gone here and the command says so.
+    """
     cli.log_in()
     server.faults.append(("POST /oauth2/revoke", 503, {}))
     done = cli("logout")
@@ -317,7 +361,9 @@ def test_logout_without_the_server_forgets_all_the_same(cli: Cli, server: State)
 
 
 def test_token_from_the_environment(cli: Cli, server: State) -> None:
-    """WRKST_TOKEN works without a login and wins over one."""
+    """
+    WRKST_TOKEN works without a login and wins over one.
+    """
     cli.monkeypatch.setenv("WRKST_TOKEN", server.issue_api_token())
     assert cli("whoami", "--json").json["auth"] == "token"
     cli.monkeypatch.setenv("WRKST_TOKEN", "wft_wrong")
@@ -328,7 +374,9 @@ def test_token_from_the_environment(cli: Cli, server: State) -> None:
 
 
 def test_logins_at_several_servers(tmp_path: Path) -> None:
-    """Each server has its own login; removing one leaves the other."""
+    """
+    Each server has its own login; removing one leaves the other.
+    """
     store = CredentialStore(tmp_path / "c")
     tokens = [Tokens(access_token=name, refresh_token=None, expires_at=1.0) for name in "ab"]
     store.save("https://a.example", tokens[0])
@@ -340,7 +388,9 @@ def test_logins_at_several_servers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", '{"servers": []}', '{"servers": {"http://x": 1}}'])
 def test_a_broken_file_of_logins_is_named(tmp_path: Path, text: str) -> None:
-    """A file that is not ours is an error that names it, and it is not overwritten."""
+    """
+    A file that is not ours is an error that names it, and it is not overwritten.
+    """
     store = CredentialStore(tmp_path)
     store.path.write_text(text)
     with pytest.raises(Failure, match=r"credentials\.json"):
@@ -349,7 +399,9 @@ def test_a_broken_file_of_logins_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_secrets_are_not_in_representations(tmp_path: Path) -> None:
-    """No repr of the objects that hold tokens shows them."""
+    """
+    No repr of the objects that hold tokens shows them.
+    """
     tokens = Tokens(access_token="sesame", refresh_token="sesame", expires_at=1.0)
     oauth = OAuth(http=Http(user_agent="t"), base_url="http://localhost")
     login = StoredLogin(CredentialStore(tmp_path), oauth, tokens)
@@ -357,7 +409,9 @@ def test_secrets_are_not_in_representations(tmp_path: Path) -> None:
 
 
 def test_a_spent_refresh_token_ends_the_session(server: State) -> None:
-    """The client tells the end of a session from other trouble."""
+    """
+    The client tells the end of a session from other trouble.
+    """
     oauth = OAuth(http=Http(user_agent="t"), base_url=server.base_url)
     refresh = server.issue_session()["refresh_token"]
     oauth.refresh(refresh)

@@ -27,7 +27,9 @@ def escaped(text: str | None) -> str | None:
 
 @given(st.lists(parts, min_size=1, max_size=5))
 def test_others_read_what_we_write(written: list[Part]) -> None:
-    """A strict parser finds the parts, byte for byte, and the length is right."""
+    """
+    A strict parser finds the parts, byte for byte, and the length is right.
+    """
     form = Form(written)
     body = b"".join(form.chunks())
     assert len(body) == form.length
@@ -39,7 +41,9 @@ def test_others_read_what_we_write(written: list[Part]) -> None:
 
 @given(st.lists(parts, min_size=1, max_size=5))
 def test_we_read_what_we_write(written: list[Part]) -> None:
-    """Reading gives back what was written, but for names that look escaped already."""
+    """
+    Reading gives back what was written, but for names that look escaped already.
+    """
     found = read_form(b"".join(Form(written).chunks()))
     assert [p.content for p in found] == [p.content for p in written]
     for ours, theirs in zip(found, written, strict=True):
@@ -49,7 +53,9 @@ def test_we_read_what_we_write(written: list[Part]) -> None:
 
 @given(st.binary() | st.binary().map(lambda data: b"--x\r\n" + data))
 def test_nonsense_is_refused(data: bytes) -> None:
-    """Any bytes give parts or MalformedForm."""
+    """
+    Any bytes give parts or MalformedForm.
+    """
     try:
         read_form(data)
     except MalformedForm as error:
@@ -58,11 +64,15 @@ def test_nonsense_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"--\r\n", b"--x\r\nA: b\r\n\r\n1", b"--x\r\n1\r\n--x--"])
 def test_forms_without_end_or_heads(data: bytes) -> None:
-    """A form without boundary, end or heads is refused."""
+    """
+    A form without boundary, end or heads is refused.
+    """
     with pytest.raises(MalformedForm):
         read_form(data)
 
 
 def test_boundaries_cannot_be_foreseen() -> None:
-    """Two forms have different boundaries."""
+    """
+    Two forms have different boundaries.
+    """
     assert Form([]).boundary != Form([]).boundary

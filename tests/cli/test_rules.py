@@ -29,17 +29,23 @@ from workerd_faas.cli.config.rules import DEFAULT_RULES, Rule, effective_rules, 
     ],
 )
 def test_patterns(glob: str, text: str, globstar: bool, expected: bool) -> None:
-    """A pattern matches exactly what it matches in Wrangler."""
+    """
+    A pattern matches exactly what it matches in Wrangler.
+    """
     assert matches(glob, text, globstar=globstar) is expected
 
 
 def test_default_rules_hold_without_own_ones() -> None:
-    """Without own rules the default ones are all in force."""
+    """
+    Without own rules the default ones are all in force.
+    """
     assert effective_rules(()).rules == DEFAULT_RULES
 
 
 def test_a_rule_shuts_out_later_ones_of_its_type() -> None:
-    """An own Text rule without fallthrough takes the place of the default one, with a warning."""
+    """
+    An own Text rule without fallthrough takes the place of the default one, with a warning.
+    """
     own = Rule("Text", ("**/*.md",))
     found = effective_rules((own,))
     assert found.rules == (own, *DEFAULT_RULES[1:])
@@ -48,7 +54,9 @@ def test_a_rule_shuts_out_later_ones_of_its_type() -> None:
 
 
 def test_fallthrough_keeps_later_rules() -> None:
-    """With fallthrough both count, and nothing is warned of."""
+    """
+    With fallthrough both count, and nothing is warned of.
+    """
     own = Rule("Text", ("**/*.md",), True)
     found = effective_rules((own,))
     assert found.rules == (own, *DEFAULT_RULES)
@@ -56,5 +64,7 @@ def test_fallthrough_keeps_later_rules() -> None:
 
 
 def test_false_silences_the_warning() -> None:
-    """`fallthrough: false` says that it is meant."""
+    """
+    `fallthrough: false` says that it is meant.
+    """
     assert effective_rules((Rule("Text", ("**/*.md",), False),)).warnings == ()

@@ -34,13 +34,17 @@ def a_map(mappings: str, sources: list[str]) -> bytes:
 
 @given(st.lists(st.integers(-(2**31), 2**31)))
 def test_numbers_survive(numbers: list[int]) -> None:
-    """Decoding gives back every list of numbers that was encoded."""
+    """
+    Decoding gives back every list of numbers that was encoded.
+    """
     assert decode_vlq("".join(map(encode_vlq, numbers))) == numbers
 
 
 @pytest.mark.parametrize("text", ["!", "g", "gggggggggggggggggggggg", "é"])
 def test_bad_numbers(text: str) -> None:
-    """What is no base 64, cut short or without end is refused."""
+    """
+    What is no base 64, cut short or without end is refused.
+    """
     with pytest.raises(MalformedMap):
         decode_vlq(text)
 
@@ -52,7 +56,9 @@ def segments(*groups: list[list[int]]) -> str:
 
 
 def test_positions_are_found_by_the_segment_before_them() -> None:
-    """A position belongs to the last segment that begins at or before it, on its line only."""
+    """
+    A position belongs to the last segment that begins at or before it, on its line only.
+    """
     mappings = segments([[4, 0, 9, 2]], [], [[0, 1, -9, 0], [10]])
     found = SourceMap.parse(a_map(mappings, ["src/a.ts", "src/b.ts"]))
     assert found.original(1, 4) is None
@@ -67,7 +73,9 @@ def test_positions_are_found_by_the_segment_before_them() -> None:
 
 @given(st.binary() | st.text(max_size=40).map(lambda text: a_map(text, ["a"])))
 def test_nonsense_is_refused_or_read(content: bytes) -> None:
-    """Whatever the bytes are, the result is a map or MalformedMap."""
+    """
+    Whatever the bytes are, the result is a map or MalformedMap.
+    """
     try:
         SourceMap.parse(content).original(1, 1)
     except MalformedMap as error:
@@ -87,18 +95,24 @@ def test_nonsense_is_refused_or_read(content: bytes) -> None:
     ],
 )
 def test_messages_are_mapped(text: str, expected: str) -> None:
-    """Positions in a module with a map are replaced, everything else stays as it is."""
+    """
+    Positions in a module with a map are replaced, everything else stays as it is.
+    """
     maps = {"index.js": a_map(segments([[4, 0, 9, 2]]), ["src/a.ts"])}
     assert map_positions(text, maps) == expected
 
 
 def test_a_broken_map_changes_nothing() -> None:
-    """A map that cannot be read leaves the message alone."""
+    """
+    A map that cannot be read leaves the message alone.
+    """
     assert map_positions("at index.js:1:5", {"index.js": b"{}"}) == "at index.js:1:5"
 
 
 def test_relocation() -> None:
-    """The file, the root and each source are rewritten, the rest is kept."""
+    """
+    The file, the root and each source are rewritten, the rest is kept.
+    """
     content = json.dumps(
         {"version": 3, "sources": ["a.ts"], "sourceRoot": "../src", "names": ["n"], "mappings": ""}
     ).encode()

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import attrs
 
-from workerd_faas.cli.bundle.worker import CONTENT_TYPES, Worker
+from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.client.multipart import Form, Part
+from workerd_faas.wire.content_types import CONTENT_TYPE_OF
 
 KEPT_SECRETS: Final = ("secret_text", "secret_key")
 KEPT_VARIABLES: Final = ("plain_text", "json")
@@ -57,7 +58,7 @@ def upload_form(
             Part(
                 name=module.name,
                 filename=module.name,
-                content_type=CONTENT_TYPES[module.kind],
+                content_type=CONTENT_TYPE_OF[module.kind],
                 content=module.content,
             )
         )

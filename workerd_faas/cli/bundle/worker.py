@@ -2,22 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import attrs
 
 from workerd_faas.cli.failure import project_failure
 from workerd_faas.domain.model import Module, ModuleKind
-
-CONTENT_TYPES: Final[Mapping[ModuleKind, str]] = {
-    ModuleKind.ESM: "application/javascript+module",
-    ModuleKind.COMMONJS: "application/javascript",
-    ModuleKind.WASM: "application/wasm",
-    ModuleKind.TEXT: "text/plain",
-    ModuleKind.DATA: "application/octet-stream",
-    ModuleKind.SOURCE_MAP: "application/source-map",
-}
-"""How an upload says what a module is."""
 
 
 @attrs.frozen(kw_only=True)

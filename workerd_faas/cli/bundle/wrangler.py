@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import attrs
 
-from workerd_faas.cli.bundle.worker import CONTENT_TYPES, Worker
+from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.client.multipart import MalformedForm, Part, read_form
 from workerd_faas.cli.config.files import find_upwards
 from workerd_faas.cli.config.project import Project
 from workerd_faas.cli.failure import project_failure
 from workerd_faas.domain.model import Module, ModuleKind
+from workerd_faas.wire.content_types import BY_CONTENT_TYPE
 
-_KINDS: Final = {content_type: kind for kind, content_type in CONTENT_TYPES.items()}
 _NODE: Final = (22, 0)
 _SECONDS: Final = 300
 
@@ -168,7 +168,7 @@ def _worker(project: Project, parts: Sequence[Part]) -> Worker:
 
 
 def _module(part: Part) -> Module:
-    kind = _KINDS.get((part.content_type or "").partition(";")[0])
+    kind = BY_CONTENT_TYPE.get((part.content_type or "").partition(";")[0])
     if kind is None:
         raise project_failure(
             f"wrangler made a module of a kind that is not supported: {part.name} "
