@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import attrs
-from twisted.internet import reactor  # noqa: TID251 - the tests' entry point
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
@@ -291,7 +291,7 @@ class Cell:
             await self.script(Wire(reader, writer))
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - `tearDown` raises it
             self.errors.append(error)
         finally:
             self._tasks.discard(task)

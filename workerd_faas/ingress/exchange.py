@@ -171,13 +171,12 @@ class Exchange:
     def _connect(self, upstream: Upstream) -> None:
         self._reused = False
         self._client.wait(self._relay.limits.first_byte_seconds)
-        self._give_up_waiting = self._relay.pool.connect(upstream, self).cancel
+        self._relay.pool.connect(upstream, self)
 
     def connected(self, connection: UpstreamConnection) -> None:
         """
         A new connection is there.
         """
-        self._give_up_waiting = None
         if self._over:
             self._relay.pool.give_back(connection)
         elif connection.transport.is_closing():
@@ -190,7 +189,6 @@ class Exchange:
         There is no connection to be had. Nothing of the request has been sent on this one, so a
         cell that has just died is no reason to fail it: its successor gets it.
         """
-        self._give_up_waiting = None
         if self._over:
             return
         upstream, self._upstream = self._upstream, None
@@ -317,7 +315,6 @@ class Exchange:
     def _answer(self, response: Response, data: bytes) -> None:
         relay, request, client = self._relay, self.request, self._client
         self._response = response
-        self.answering = True
         keep = request.keep_alive and not relay.draining
         length = 0 if response.bodyless or request.is_head else response.body
         framing = response.framing
@@ -339,11 +336,11 @@ class Exchange:
             self.ray,
         )
         if length == len(data):
+            self.answering = True
             self.sent = len(head) + length
             client.transport.write(head + data)
             self._finish(b"")
             return
-        client.answering_began()
         if length == CHUNKED:
             self._body = ChunkedBody(bare=request.http10)
         elif length == UNTIL_CLOSE:
@@ -357,6 +354,8 @@ class Exchange:
         assert body is not None
         out, rest = (b"", data) if body.done else body.feed(data)
         if head:
+            self.answering = True
+            self._client.answering_began()
             out = head + out
         if out:
             self.sent += len(out)

@@ -30,10 +30,11 @@ class Pool:
         self._idle: dict[Upstream, list[UpstreamConnection]] = {}
         self._all: set[UpstreamConnection] = set()
         self._connecting: set[Connecting] = set()
+        self._closed = False
         timers.each_tick(self._close_stale)
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._all) + len(self._connecting)
 
     def take(self, upstream: Upstream) -> UpstreamConnection | None:
         """
@@ -42,10 +43,12 @@ class Pool:
         idle = self._idle.get(upstream)
         return idle.pop() if idle else None
 
-    def connect(self, upstream: Upstream, exchange: "Exchange") -> Connecting:
+    def connect(self, upstream: Upstream, exchange: "Exchange") -> None:
         """
-        Make a connection, then call `exchange.connected` or `exchange.refused`; neither if the
-        task that is returned is cancelled.
+        Make a connection, then call `exchange.connected` or `exchange.refused`.
+
+        It cannot be taken back: uvloop forgets to tell a protocol of its end when the making of
+        its connection is cancelled. It takes a round of the loop, so that is no loss.
         """
         task: Connecting = self._loop.create_task(
             self._loop.create_unix_connection(
@@ -54,12 +57,9 @@ class Pool:
         )
         self._connecting.add(task)
         task.add_done_callback(partial(self._connected, exchange))
-        return task
 
     def _connected(self, exchange: "Exchange", task: Connecting) -> None:
         self._connecting.discard(task)
-        if task.cancelled():
-            return
         error = task.exception()
         if error is None:
             exchange.connected(task.result()[1])
@@ -75,7 +75,7 @@ class Pool:
         upstream = connection.upstream
         idle = self._idle.get(upstream)
         if idle is None:
-            if upstream.retired or connection not in self._all:
+            if upstream.retired or self._closed or connection not in self._all:
                 connection.transport.close()
                 return
             idle = self._idle[upstream] = []
@@ -91,6 +91,8 @@ class Pool:
         A connection is there.
         """
         self._all.add(connection)
+        if self._closed:
+            connection.transport.abort()
 
     def lost(self, connection: UpstreamConnection) -> None:
         """
@@ -103,10 +105,9 @@ class Pool:
 
     def close(self) -> None:
         """
-        End all of them.
+        End all of them; those that are being made end as soon as they are.
         """
-        for task in list(self._connecting):
-            task.cancel()
+        self._closed = True
         for connection in list(self._all):
             connection.transport.abort()
 
