@@ -138,6 +138,7 @@ class _Assembly:
                 isolation=Isolation(settings.isolation.value),
                 egress_allow=settings.egress_allow,
                 deny=settings.egress_deny,
+                deny=settings.egress_deny,
                 max_cells=settings.max_cells,
                 idle=settings.cell_idle_timeout,
                 memory=settings.cell_memory,
@@ -291,7 +292,7 @@ class _Assembly:
         ]
         manager = ServiceManager.from_environment(self.reactor, os.environ)
         observer = json_observer(sys.stdout) if settings.log_format == "json" else None
-        return StagedService(self.reactor, stages, manager, observer)
+        return StagedService(self.reactor, stages, manager, observer, ingress.reload)
 
 
 def _made(directory: Path) -> Path:

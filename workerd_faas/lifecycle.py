@@ -53,7 +53,7 @@ class Stage(Protocol):
 class StagedService(Service):
     """
     Starts stages one after the other and stops them in reverse. A stage that cannot start ends
-    the process: what was started is stopped, and the exit status is not 0.
+    the process: what was started is stopped, and the exit status is not 0. SIGHUP calls `reload`.
     """
 
     log = Logger()
@@ -62,6 +62,7 @@ class StagedService(Service):
     _stages: Sequence[tuple[str, Stage]]
     _manager: "ServiceManager"
     _observer: ILogObserver | None = None
+    _reload: Callable[[], None] | None = None
     _running: list[tuple[str, Stage]] = attrs.Factory(list)
     _starting: "Deferred[None] | None" = None
 
@@ -90,6 +91,8 @@ class StagedService(Service):
 
     def _begin(self) -> None:
         _exit_cleanly_on_signals(self._reactor)
+        if self._reload is not None:
+            _call_on_hangup(self._reactor, self._reload)
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._failed)
 
@@ -150,6 +153,13 @@ def _exit_cleanly_on_signals(reactor: Any) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+
+
+def _call_on_hangup(reactor: Any, reload: Callable[[], None]) -> None:
+    """
+    Call `reload` on the reactor's thread at each SIGHUP.
+    """
+    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
 
 
 @attrs.define(eq=False)
