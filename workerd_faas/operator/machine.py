@@ -151,7 +151,7 @@ def names(settings: Settings) -> list[Finding]:
             "function hosts",
             f"wrkst-doctor.{domain}",
             "browsers find *.localhost by themselves; for other programs add the name to "
-            "/etc/hosts, or say the host: curl -H 'Host: NAME.localhost' http://localhost:8080"
+            f"/etc/hosts, or say the host: curl -H 'Host: NAME.{domain}' {settings.public.api}"
             if is_loopback_host(domain)
             else f"add a wildcard record *.{domain} (and *.*.{domain} is covered by none: "
             "see docs/operators.md for version hosts)",
