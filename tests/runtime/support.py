@@ -73,7 +73,7 @@ def code(
 @attrs.define
 class MemoryLoader:
     """
-    Versions in memory; those whose key is an account are that account's alone.
+    Versions in memory; those in `owners` are that account's alone, the others everybody's.
     """
 
     versions: dict[str, Code] = attrs.Factory(dict)
@@ -91,7 +91,7 @@ class MemoryLoader:
             await self.wait()
         if self.broken is not None:
             raise self.broken
-        owner = self.owners.get(version_id, ACCOUNT)
+        owner = self.owners.get(version_id, account_id)
         if version_id not in self.versions or account_id not in (None, owner):
             raise Problem(kind=Kind.VERSION_NOT_FOUND, message="no such version")
         return load_document_for_check(self.versions[version_id], f"fn-{version_id}")
@@ -218,7 +218,7 @@ class Client:
         given = {
             "wfaas-cf": json.dumps({"version": version}),
             "cf-ray": "0123456789abcdef",
-            "x-forwarded-proto": "https",
+            "wfaas-proto": "https",
             **(headers or {}),
         }
         response: IResponse = await agent.request(

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from workerd_faas.runtime.egress import NOTHING, Egress
-from workerd_faas.wire.headers import ROUTE_AND_CF
+from workerd_faas.wire.headers import PROTO, ROUTE_AND_CF
 
 SOCKET_NAME: Final = "http"
 """What the control descriptor calls the cell's listening socket."""
@@ -106,7 +106,7 @@ const config :Workerd.Config = (
   sockets = [
     (name = {quoted(SOCKET_NAME)}, address = {_unix(listen)}, service = "main", http = (
       cfBlobHeader = {quoted(ROUTE_AND_CF)},
-      forwardedProtoHeader = "x-forwarded-proto",
+      forwardedProtoHeader = {quoted(PROTO)},
     )),
   ],
 );

@@ -53,7 +53,7 @@ def health(body: bytes) -> Health:
     try:
         document = json.loads(body)
         return Health(
-            pending=int(document.get("pending", 0)) + int(document.get("traces", 0)),
+            pending=int(document.get("pending", 0)),
             loaded=int(document.get("loaded", 0)),
         )
     except (ValueError, TypeError, AttributeError) as error:

@@ -156,7 +156,8 @@ class Slot:
         """
         Stop the present cell; the next request starts another.
         """
-        self._retire_current()
+        if self.current is not None:
+            self.current.retire()
 
     def stop(self) -> "Deferred[None]":
         """
@@ -208,14 +209,17 @@ class Slot:
         See `CellOwner`.
         """
         self.starting = None
-        self._retire_current()
+        if self.current is not None:
+            self.current.retire()
         self.current = cell
+        cell.upstream.when_retired(lambda: self._retired(cell))
         self.served_seen = 0
         self.last_used = self.reactor.seconds()
         self._log.info("{label} is ready, pid {pid}", label=cell.label, pid=cell.pid)
+        # Whoever is told may come with the next wish at once: that one is for a cell to come.
+        replacing, self._replacing = self._replacing, []
         for waiter in tuple(self._waiters):
             self._tell(waiter, cell.upstream)
-        replacing, self._replacing = self._replacing, []
         for done in replacing:
             done.callback(None)
 
@@ -226,8 +230,6 @@ class Slot:
         was_starting = cell is self.starting
         if was_starting:
             self.starting = None
-        if cell is self.current:
-            self.current = None
         self.retired.discard(cell)
         self.last_used = self.reactor.seconds()
         self._log.info(
@@ -246,11 +248,13 @@ class Slot:
         self._begin()
         self._tell_ended()
 
-    def _retire_current(self) -> None:
-        old, self.current = self.current, None
-        if old is not None:
-            self.retired.add(old)
-            old.retire()
+    def _retired(self, cell: Cell) -> None:
+        """
+        It takes nothing new: retired by us, hung, killed or dead.
+        """
+        if cell is self.current:
+            self.current = None
+            self.retired.add(cell)
 
     # Waiters: each is told once, and has at most one call pending.
 

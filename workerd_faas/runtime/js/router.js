@@ -8,7 +8,12 @@ import { decode, evict, PRIVATE, whenStarted } from "document.js";
 import { LOAD_FAILED, THREW, UNAVAILABLE, errorPage } from "errors.js";
 import { Traces } from "traces.js";
 
-/** Versions ready to run, by id. Bounded: the least recently used one is evicted for a new one. */
+/**
+ * Versions ready to run, by id: `{key, used, pending, lost, reload}`. Bounded: the least recently
+ * used one is evicted for a new one, among those with nothing pending. `pending` counts invocations
+ * whose tail has not come yet: requests, streams, sockets and `waitUntil` work. An eviction would
+ * cut `waitUntil` work off. (A function that calls itself can only make its own count too low.)
+ */
 const loaded = new Map();
 /** Loads under way, by version id, so that many first requests make one load. */
 const loading = new Map();
@@ -21,8 +26,6 @@ const FAILED_MOST = 1000;
 
 let uses = 0;
 let loads = 0;
-/** Invocations begun and not reported as over by their tail: also those with `waitUntil` work. */
-let pending = 0;
 
 const traces = new Traces();
 
@@ -36,7 +39,7 @@ export default {
 
 function run(entry, request, env) {
   entry.used = ++uses;
-  pending++;
+  entry.pending++;
   return env.LOADER.get(entry.key, entry.reload)
     .getEntrypoint()
     .fetch(request)
@@ -44,15 +47,11 @@ function run(entry, request, env) {
 }
 
 function threw(entry, request) {
-  if (entry.lost) {
-    pending--;
-    return errorPage(request, UNAVAILABLE);
-  }
-  return errorPage(request, THREW);
+  return errorPage(request, entry.lost ? UNAVAILABLE : THREW);
 }
 
 async function first(request, env, ctx, version) {
-  if (version === undefined) return internal(request, env, ctx);
+  if (typeof version !== "string") return internal(request, env, ctx);
   let load = loading.get(version);
   if (load === undefined) {
     load = start(version, env, ctx).finally(() => loading.delete(version));
@@ -78,7 +77,7 @@ async function start(version, env, ctx) {
   // A name of its own for each load: workerd keeps a load that failed under its name for ever, and
   // an eviction that comes late must not hit a later load.
   const key = `${version}/${++loads}`;
-  const entry = { key, used: 0, lost: false, reload: undefined };
+  const entry = { key, used: 0, pending: 0, lost: false, reload: undefined };
   try {
     await whenStarted(env.LOADER.get(key, () => code).getEntrypoint(PRIVATE));
   } catch (error) {
@@ -89,6 +88,7 @@ async function start(version, env, ctx) {
   failed.delete(version);
   // Called only when the isolate is gone although we did not evict it: it aborted itself.
   entry.reload = async () => {
+    entry.pending = 1;
     try {
       return await fetchCode(version, env, ctx);
     } catch (error) {
@@ -97,6 +97,7 @@ async function start(version, env, ctx) {
       throw error;
     }
   };
+  entry.used = ++uses;
   loaded.set(version, entry);
   if (loaded.size > env.LOADED_VERSIONS) ctx.waitUntil(evictOldest(version, env));
   return { entry };
@@ -121,14 +122,17 @@ function forget(version, entry) {
   if (loaded.get(version) === entry) loaded.delete(version);
 }
 
-function evictOldest(except, env) {
-  let oldest;
-  for (const [version, entry] of loaded) {
-    if (version !== except && (oldest === undefined || entry.used < oldest.entry.used)) {
-      oldest = { version, entry };
+/** Evict what was used longest ago and has nothing pending, until there are not too many. */
+async function evictOldest(except, env) {
+  while (loaded.size > env.LOADED_VERSIONS) {
+    let oldest;
+    for (const [version, entry] of loaded) {
+      if (version === except || entry.pending > 0) continue;
+      if (oldest === undefined || entry.used < oldest.entry.used) oldest = { version, entry };
     }
+    if (oldest === undefined) return;
+    await release(oldest.version, oldest.entry, env);
   }
-  return oldest === undefined ? undefined : release(oldest.version, oldest.entry, env);
 }
 
 function release(version, entry, env) {
@@ -140,7 +144,9 @@ function release(version, entry, env) {
 function internal(request, env, ctx) {
   const asked = request.cf;
   if (asked?.probe) {
-    return Response.json({ loaded: loaded.size, pending, traces: traces.size, loads });
+    let pending = traces.size;
+    for (const entry of loaded.values()) pending += entry.pending;
+    return Response.json({ loaded: loaded.size, pending, loads });
   }
   if (asked?.forget) {
     const entry = loaded.get(asked.forget);
@@ -153,13 +159,19 @@ function internal(request, env, ctx) {
 /** Told by workerd of each invocation once it is over, `waitUntil` and streams included. */
 export class Tail extends WorkerEntrypoint {
   async tail(events) {
+    const { version } = this.ctx.props;
+    let over = 0;
     for (const event of events) {
       if (event.entrypoint === PRIVATE) continue;
-      if (event.event?.request !== undefined && pending > 0) pending--;
+      if (event.event?.request !== undefined) over++;
       if (event.outcome !== "ok" || event.logs.length > 0 || event.exceptions.length > 0) {
-        traces.add(this.ctx.props.version, event);
+        traces.add(version, event);
       }
     }
+    // Only then is the invocation over: what is sent would be cut off by an eviction too.
     await traces.send(this.env.DAEMON);
+    const entry = loaded.get(version);
+    if (entry !== undefined) entry.pending = Math.max(0, entry.pending - over);
+    if (loaded.size > this.env.LOADED_VERSIONS) await evictOldest(undefined, this.env);
   }
 }

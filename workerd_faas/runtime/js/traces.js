@@ -3,16 +3,19 @@
 const GATHER_MS = 20;
 const BATCH_CHARACTERS = 512 * 1024;
 const WAITING_CHARACTERS = 4 * 1024 * 1024;
+const SEND_MS = 10_000;
 
 export class Traces {
   #waiting = [];
   #characters = 0;
   #dropped = 0;
-  #sending = false;
+  #underWay = 0;
+  /** Until when somebody is sending. A time, since workerd may drop whoever does in the middle. */
+  #sendingUntil = 0;
 
-  /** How many wait to be sent. */
+  /** How many have not been sent. */
   get size() {
-    return this.#waiting.length;
+    return this.#waiting.length + this.#underWay;
   }
 
   /** Keep a report; what is too much is dropped and counted. */
@@ -28,14 +31,17 @@ export class Traces {
 
   /** Send all that waits and comes meanwhile, unless that is being done already. */
   async send(daemon) {
-    if (this.#sending || (this.#waiting.length === 0 && this.#dropped === 0)) return;
-    this.#sending = true;
+    if (Date.now() < this.#sendingUntil || !this.#any()) return;
+    this.#sendingUntil = Date.now() + SEND_MS;
     try {
       await scheduler.wait(GATHER_MS);
-      while (this.#waiting.length > 0 || this.#dropped > 0) {
+      while (this.#any()) {
+        this.#sendingUntil = Date.now() + SEND_MS;
         const dropped = this.#dropped;
         this.#dropped = 0;
-        const body = `{"dropped":${dropped},"traces":[${this.#take().join(",")}]}`;
+        const batch = this.#take();
+        this.#underWay = batch.length;
+        const body = `{"dropped":${dropped},"traces":[${batch.join(",")}]}`;
         const response = await daemon.fetch("http://daemon/traces", { method: "POST", body });
         await response.body?.cancel();
       }
@@ -43,8 +49,13 @@ export class Traces {
       // The daemon is away: its cells end with it.
       console.error(`traces were not sent: ${error}`);
     } finally {
-      this.#sending = false;
+      this.#underWay = 0;
+      this.#sendingUntil = 0;
     }
+  }
+
+  #any() {
+    return this.#waiting.length > 0 || this.#dropped > 0;
   }
 
   #take() {
