@@ -138,7 +138,6 @@ class _Assembly:
                 isolation=Isolation(settings.isolation.value),
                 egress_allow=settings.egress_allow,
                 deny=settings.egress_deny,
-                deny=settings.egress_deny,
                 max_cells=settings.max_cells,
                 idle=settings.cell_idle_timeout,
                 memory=settings.cell_memory,

@@ -9,6 +9,8 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from workerd_faas.wire.headers import PROTO
+
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -112,7 +114,11 @@ def forwarded_client(
 
 
 def _client(peer: Peer, address: Address | None, chain: Sequence[str], scheme: str) -> Client:
-    lines = [f"x-forwarded-proto: {scheme}", f'cf-visitor: {{"scheme":"{scheme}"}}']
+    lines = [
+        f"{PROTO}: {scheme}",
+        f"x-forwarded-proto: {scheme}",
+        f'cf-visitor: {{"scheme":"{scheme}"}}',
+    ]
     cf: dict[str, str] = {"colo": "SELF", "requestPriority": ""}
     if address is not None:
         lines += [

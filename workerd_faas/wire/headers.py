@@ -8,6 +8,9 @@ JSON object that workerd turns into `request.cf` (its `cfBlobHeader`) and remove
 Its key `version` is the id of the version to run; the rest is what Cloudflare puts into `cf`.
 """
 
+PROTO: Final = "wfaas-proto"
+"""`http` or `https`: workerd takes the scheme of `request.url` from it and removes it."""
+
 RAY: Final = "cf-ray"
 """The request id: 16 hex digits, the same in our log, in the function's log and in the answer."""
 
