@@ -8,6 +8,7 @@ from workerd_faas.usecases.function_log import (
     MAX_FUNCTIONS,
     RecentEvents,
     request_id,
+    said,
 )
 
 
@@ -77,3 +78,14 @@ def test_the_request_id_is_found_or_not() -> None:
     odd: list[Any] = [None, {}, [], {"request": None}, {"request": {"headers": {"cf-ray": 1}}}]
     for event in odd:
         assert request_id(trace(event=event)) is None
+
+
+def test_what_was_said_is_one_line_each() -> None:
+    """
+    Console calls and exceptions become lines; a trace of another shape becomes none.
+    """
+    exception = {"name": "TypeError", "message": "no", "stack": "…"}
+    logs = [{"level": "warn", "message": ["a", {"b": [1]}, 2]}]
+    found = said(trace(logs=logs, exceptions=[exception]))
+    assert found == ['warn: a {"b": [1]} 2', "TypeError: no"]
+    assert said({"logs": "x", "exceptions": [1, None]}) == []

@@ -214,7 +214,7 @@ class Relay:
         Write the access log.
         """
         self._log.info(
-            "{method} {host}{target} {status}",
+            "{ray} {client} {method} {host}{target} {status} {bytes} bytes in {seconds} s",
             ray=ray.decode("ascii"),
             client=client.key,
             method=request.method.decode("latin-1"),

@@ -55,13 +55,12 @@ class RecentEvents:
         while len(kept.entries) > KEPT_INVOCATIONS or kept.size > KEPT_BYTES:
             kept.size -= kept.entries.popleft()[0]
         self.log.info(
-            "{function}: {outcome}",
+            "{request_id} {function}: {outcome} {said}",
             function=function,
             version=version_id,
             outcome=str(trace.get("outcome"))[:40],
             request_id=request_id(trace),
-            logs=trace.get("logs"),
-            exceptions=trace.get("exceptions"),
+            said=said(trace),
         )
 
     def recent(self, function: str) -> Sequence[Mapping[str, Any]]:
@@ -87,6 +86,26 @@ def request_id(trace: Mapping[str, Any]) -> str | None:
     headers = request.get("headers") if isinstance(request, dict) else None
     ray = headers.get("cf-ray") if isinstance(headers, dict) else None
     return ray[:32] if isinstance(ray, str) else None
+
+
+def said(trace: Mapping[str, Any]) -> list[str]:
+    """
+    The console lines and exceptions of a trace, each as one line of text.
+    """
+    lines = []
+    for entry in _entries(trace, "logs"):
+        message = entry.get("message")
+        words = message if isinstance(message, list) else [message]
+        text = " ".join(w if isinstance(w, str) else json.dumps(w) for w in words)
+        lines.append(f"{entry.get('level')}: {text}")
+    for entry in _entries(trace, "exceptions"):
+        lines.append(f"{entry.get('name')}: {entry.get('message')}")
+    return lines
+
+
+def _entries(trace: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = trace.get(key)
+    return [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
 
 
 _check: type[FunctionEvents] = RecentEvents
