@@ -34,5 +34,6 @@ def cli(
     for name in ("XDG_CONFIG_HOME", "WRKST_TOKEN", "WRKST_ACCOUNT", "CLOUDFLARE_ENV"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setenv("WRKST_URL", server.base_url)
     return Cli(home, work, monkeypatch, capsys, server)

@@ -103,6 +103,7 @@ class State:
     refreshes: int = 0
     metadata: dict[str, Any] = attrs.Factory(dict)
     clock: int = 0
+    messages: list[str] = attrs.Factory(list)
 
     def now(self) -> str:
         """
@@ -327,7 +328,11 @@ def answer(state: State, request: Request) -> Reply:
                 "result_info": result.info,
             },
         )
-    return 200, {}, {"success": True, "result": result, "errors": [], "messages": []}
+    return (
+        200,
+        {},
+        {"success": True, "result": result, "errors": [], "messages": state.messages},
+    )
 
 
 def discovery(state: State) -> dict[str, Any]:

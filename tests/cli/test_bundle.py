@@ -358,3 +358,48 @@ def test_auto_takes_wrangler_only_where_the_project_names_it(
     assert build(directory, "auto", monkeypatch).bundler.startswith("esbuild ")
     (directory / "package.json").write_text('{"devDependencies": {"wrangler": "^4"}}')
     assert build(directory, "auto", monkeypatch).bundler == "the project's wrangler"
+
+
+def test_project_behind_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A project that is reached through a link builds as it does by its real path.
+    """
+    files = PROJECTS["additional modules"]
+    real = make(tmp_path / "real", files)
+    (tmp_path / "link").symlink_to(real)
+    direct = build(real, "esbuild", monkeypatch)
+    through = build(tmp_path / "link", "esbuild", monkeypatch)
+    assert through.uploaded() == direct.uploaded()
+
+
+def test_names_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A file whose name is not UTF-8 cannot be a module, and the message says so.
+    """
+    files: Files = {
+        "wrangler.json": config("src/i.js", no_bundle=True),
+        "src/i.js": "export default {};",
+    }
+    directory = make(tmp_path / "p", files)
+    (directory / os.fsdecode(b"src/\xff.txt")).write_text("t")
+    with pytest.raises(Failure, match="not UTF-8"):
+        build(directory, "esbuild", monkeypatch)
+
+
+def test_dynamic_and_repeated_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The same file imported in several ways and places is one module.
+    """
+    files: Files = {
+        "wrangler.json": config("i.js"),
+        "i.js": """
+            import a from "./t/a.txt";
+            import { b } from "./sub/b.js";
+            export default { a, b, c: () => import("./t/a.txt") };
+        """,
+        "sub/b.js": 'export { default as b } from "../t/a.txt";',
+        "t/a.txt": "a",
+    }
+    worker = build(make(tmp_path / "p", files), "esbuild", monkeypatch)
+    (module,) = worker.modules
+    assert worker.main.content.count(module.name.encode()) == 3

@@ -215,7 +215,7 @@ def test_python_is_refused(project: Cli) -> None:
     assert "Python" in done.err
 
 
-def test_without_login_nothing_is_built_in_vain(cli: Cli, server: State) -> None:
+def test_without_login_nothing_is_sent(cli: Cli, server: State) -> None:
     """
     Who is not logged in ends with status 3 and is told about `wrkst login`.
     """
@@ -270,3 +270,63 @@ def test_console_script_deploys(project: Cli, server: State) -> None:
     assert done.status == 0, done.err
     assert "hello" in server.scripts
     assert "\x1b" not in done.out + done.err
+
+
+def test_without_a_configuration(cli: Cli, server: State) -> None:
+    """
+    Everything can be said on the command line; what is missing is named one after the other.
+    """
+    cli.log_in()
+    cli.write({"w.js": "export default {};"})
+    assert "entry point" in cli("deploy", "--name=x", "--compatibility-date=2026-11-01").err
+    assert "no name" in cli("deploy", "w.js").err
+    done = cli("deploy", "w.js", "--name=x")
+    assert done.status == 4 and "compatibility_date" in done.err
+    done = cli("deploy", "w.js", "--name=x", "--compatibility-date=2026-11-01")
+    assert done.status == 0, done.err
+    assert [part.name for part in server.uploads[0]] == ["metadata", "w.js", "w.js.map"]
+
+
+def test_servers_remarks_are_shown(project: Cli, server: State) -> None:
+    """
+    What the server says besides its result is shown as a warning.
+    """
+    server.messages = ["placement has no effect here"]
+    done = project("deploy", "--json")
+    assert "placement has no effect here" in done.err
+    assert done.json["deployed"] is True
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--var", "novalue"],
+        ["--define", ":x"],
+        ["--alias", "latest"],
+        ["--name", "Not A Label"],
+        ["--compatibility-date", "2026-13-01"],
+        ["--bundler", "rollup"],
+    ],
+)
+def test_options_that_make_no_sense(project: Cli, server: State, arguments: list[str]) -> None:
+    """
+    A wrong option is refused with status 2 before anything is sent.
+    """
+    assert project("deploy", *arguments).status == 2
+    assert server.requests == []
+
+
+def test_outdir_is_not_left(project: Cli) -> None:
+    """
+    A module whose name leads out of the output directory is not written.
+    """
+    project.write(
+        {
+            "wrangler.jsonc": CONFIG.replace('"main"', '"preserve_file_names": true, "main"'),
+            "src/index.ts": 'import t from "../../outside.txt"; export default { t };',
+        }
+    )
+    (project.work.parent / "outside.txt").write_text("x")
+    done = project("deploy", "--dry-run", "--outdir", "dist")
+    assert done.status == 4
+    assert sorted(path.name for path in project.work.iterdir()) == ["dist", "src", "wrangler.jsonc"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from workerd_faas.cli.app import App, our_version
+from workerd_faas.cli.app import App
 from workerd_faas.cli.commands.access import sessions, token
 from workerd_faas.cli.commands.alias import alias
 from workerd_faas.cli.commands.config import config
@@ -43,7 +43,9 @@ Exit status: 0 done, 1 the server refused or failed, 2 wrong usage, 3 not logged
 )
 @click.option("--url", metavar="URL", help="The server, for this command only.")
 @click.option("--account", metavar="ID", help="The account to act for: its id or name.")
-@click.version_option(our_version(), "--version", "-v", message="%(prog)s %(version)s")
+@click.version_option(
+    None, "--version", "-v", package_name="workerd-faas", message="%(prog)s %(version)s"
+)
 @click.pass_context
 def cli(context: click.Context, url: str | None, account: str | None) -> None:
     """

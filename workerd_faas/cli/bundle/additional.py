@@ -30,6 +30,8 @@ def find_additional(project: Project, main: Path, rules: RuleSet) -> list[Module
         kind = _kind(name, rules)
         if kind is None or path in (main, project.config_path):
             continue
+        if not _is_text(name):
+            raise project_failure(f"{name!r} matches a module rule, but its name is not UTF-8.")
         _check_link(path, (root, project.root))
         try:
             content = path.read_bytes()
@@ -57,6 +59,14 @@ def _kind(name: str, rules: RuleSet) -> ModuleKind | None:
         if any(matches(glob, name, globstar=True) for glob in rule.globs):
             return rule.kind
     return None
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are not UTF-8, as Python represents them
+        return False
+    return True
 
 
 def _check_link(path: Path, allowed: tuple[Path, ...]) -> None:

@@ -1,6 +1,5 @@
 """Finding the esbuild program: the project's, ours, or the one on PATH."""
 
-import functools
 import platform
 import re
 import shutil
@@ -54,7 +53,6 @@ def candidates(project: Path, path: str | None) -> Iterator[Path]:
         yield Path(found)
 
 
-@functools.cache
 def _version(binary: Path) -> str | None:
     """
     What it says its version is; None when it is not a program that runs here. A script is none:

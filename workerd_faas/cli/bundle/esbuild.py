@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+
 from workerd_faas.cli.bundle.additional import find_additional
 from workerd_faas.cli.bundle.binary import Esbuild
 from workerd_faas.cli.bundle.nodejs import NodeMode, builtin_hint, has_navigator, node_mode
@@ -35,6 +37,7 @@ def bundle_with_esbuild(
     Raises:
         Failure: it cannot be built; the message has the places.
     """
+    project, main = _without_links(project, main)
     rules = effective_rules(project.rules)
     date = project.compatibility_date or ""
     mode = node_mode(date, project.compatibility_flags)
@@ -76,6 +79,28 @@ def bundle_with_esbuild(
         bundler=f"esbuild {esbuild.version}",
         warnings=tuple(_warnings(output, resolver, rules.warnings)),
     )
+
+
+def _without_links(project: Project, main: Path) -> tuple[Project, Path]:
+    """
+    The same with the real path of the project: esbuild names files by their real paths, and they
+    must be comparable with ours.
+    """
+    root = project.root.resolve()
+
+    def real(path: Path | None) -> Path | None:
+        if path is None or not path.is_relative_to(project.root):
+            return path
+        return root / path.relative_to(project.root)
+
+    moved = attrs.evolve(
+        project,
+        root=root,
+        config_path=real(project.config_path),
+        module_root=real(project.module_root),
+        tsconfig=real(project.tsconfig),
+    )
+    return moved, real(main) or main
 
 
 def _flags(project: Project, main: Path, environ: Mapping[str, str]) -> Iterator[str]:

@@ -131,8 +131,8 @@ def _arguments(project: Project, main: Path, outfile: Path) -> list[str]:
     if project.compatibility_date:
         arguments.append(f"--compatibility-date={project.compatibility_date}")
     arguments += [f"--compatibility-flags={flag}" for flag in project.compatibility_flags]
-    if project.minify:
-        arguments.append("--minify")
+    arguments += [f"--define={name}:{value}" for name, value in project.define.items()]
+    arguments.append(f"--minify={str(project.minify).lower()}")
     if project.no_bundle:
         arguments.append("--no-bundle")
     return arguments

@@ -7,7 +7,7 @@ attempts on a lost connection, 429 or 5xx, after 0 s and 1 s or what `Retry-Afte
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -68,12 +68,14 @@ class Api:
 
     Attributes:
         sleep: Waits between attempts.
+        notice: Told what the server says besides the result.
     """
 
     http: Http
     base_url: str
     authorization: Authorization
     sleep: Callable[[float], None] = time.sleep
+    notice: Callable[[str], None] = lambda text: None
 
     def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
         """
@@ -199,6 +201,8 @@ class Api:
                 hint="check the address with `wrkst config show`",
             )
         if envelope["success"]:
+            for message in _texts(envelope.get("messages")):
+                self.notice(message)
             return envelope
         raise ApiError(
             answer.status, _errors(envelope.get("errors")), answer.headers.get("cf-ray", "")
@@ -212,6 +216,13 @@ def _errors(found: Any) -> tuple[tuple[int | None, str], ...]:
             code = each.get("code")
             errors.append((code if isinstance(code, int) else None, str(each.get("message"))))
     return tuple(errors)
+
+
+def _texts(messages: Any) -> Iterator[str]:
+    for each in messages if isinstance(messages, list) else []:
+        text = each.get("message") if isinstance(each, dict) else each
+        if isinstance(text, str):
+            yield text
 
 
 def _retry_after(answer: Answer) -> int | None:

@@ -131,7 +131,11 @@ class Http:
         connection: http.client.HTTPConnection | None = None
         try:
             connection, target = _connect(parts.scheme, parts.hostname or "", parts.port, url)
-            sending = {"User-Agent": self.user_agent, "Accept": "application/json"}
+            sending = {
+                "User-Agent": self.user_agent,
+                "Accept": "application/json",
+                "Connection": "close",
+            }
             sending.update(headers or {})
             if body is not None:
                 sending["Content-Type"] = body.content_type

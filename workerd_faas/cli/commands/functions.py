@@ -7,6 +7,7 @@ import click
 
 from workerd_faas.cli.app import App, json_option, name_option, pass_app, target
 from workerd_faas.cli.client.address import function_url
+from workerd_faas.cli.commands.login import has_display
 from workerd_faas.cli.failure import usage
 from workerd_faas.cli.terminal import (
     is_interactive,
@@ -96,5 +97,5 @@ def open_function(
         _, urls = which.scripts.deployments(which.name)
     url = urls.get("function") or function_url(app.settings.require_url(), which.name)
     say(str(url))
-    if not only_print and not webbrowser.open(str(url)):
+    if not only_print and not (has_display(app.environ) and webbrowser.open(str(url))):
         note("no browser could be opened; open the address yourself")

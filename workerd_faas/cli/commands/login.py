@@ -2,6 +2,7 @@
 
 import sys
 import webbrowser
+from collections.abc import Mapping
 
 import click
 
@@ -12,6 +13,16 @@ from workerd_faas.cli.client.callback import listening
 from workerd_faas.cli.client.oauth import Attempt
 from workerd_faas.cli.failure import Failure
 from workerd_faas.cli.terminal import note, say, show_json, show_table, warn, working
+
+
+def has_display(environ: Mapping[str, str]) -> bool:
+    """
+    Whether a browser can show up in a window. Where it cannot, none is opened: a browser that
+    runs in the terminal would take it over.
+    """
+    if not sys.platform.startswith("linux"):
+        return True
+    return any(environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
 
 
 @click.command(
@@ -55,11 +66,10 @@ def login(app: App, browser: bool, timeout: int) -> None:
         url = attempt.url()
         note("Log in at this address:")
         note(url)
-        if browser and not webbrowser.open(url):
-            note("no browser could be opened; open the address yourself")
-        if not browser:
+        opened = browser and has_display(app.environ) and webbrowser.open(url)
+        if not opened:
             note("If that browser runs elsewhere, paste the address at which it ends up:")
-        query = listener.wait(timeout, None if browser else sys.stdin)
+        query = listener.wait(timeout, None if opened else sys.stdin)
     tokens = app.oauth.redeem(attempt, attempt.code_from(query))
     app.store.change(lambda: app.store.save(base_url, tokens))
     note(f"You are logged in at {base_url}.")
