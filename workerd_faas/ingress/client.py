@@ -183,6 +183,7 @@ class ClientConnection(asyncio.Protocol):
         Take no more from the client for now.
         """
         self._read_paused = True
+        self._relay.silence.add(self)
         self.transport.pause_reading()
 
     def resume_reading(self) -> None:
@@ -191,6 +192,7 @@ class ClientConnection(asyncio.Protocol):
         """
         if self._read_paused and not self._eof:
             self._read_paused = False
+            self._relay.silence.discard(self)
             self.transport.resume_reading()
 
     def exchange_done(self, *, keep: bool) -> None:
@@ -448,6 +450,7 @@ class ClientConnection(asyncio.Protocol):
     def _leave(self) -> None:
         self._relay.timers.discard(self)
         self._relay.connections.discard(self)
+        self._relay.silence.discard(self)
 
     def cut(self) -> None:
         """

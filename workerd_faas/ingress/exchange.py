@@ -223,13 +223,13 @@ class Exchange:
         # Kept until the first byte of the response, in case `upstream_lost` needs it.
         if not (self._reused and self._complete and self.request.repeatable):
             self._unsent = b""
-        connection.transport.write(unsent)
         limits, client = self._relay.limits, self._client
         if self._complete:
             client.wait(limits.first_byte_seconds)
         else:
             client.wait(limits.body_idle_seconds)
             client.resume_reading()
+        connection.transport.write(unsent)
 
     def send_body(self, data: bytes, *, complete: bool) -> None:
         """

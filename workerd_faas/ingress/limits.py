@@ -22,7 +22,8 @@ class RelayLimits:
         write_stall_seconds: A client that takes no byte of what waits for it is cut off.
         half_closed_seconds: A client that has sent its FIN counts as gone when nothing could be
             sent to it for so long.
-        linger_seconds: How long a refused client may go on sending before it is cut off.
+        linger_seconds: How long a refused client may go on sending, and a tunnel of which one
+            half is closed may be silent, before it is cut off.
         tunnel_close_seconds: From a WebSocket's close frame to the end of its connection.
         body_bytes: A request body for a function (413); None is no bound.
         discard_bytes: What is read and dropped of a request body after its response, so that the

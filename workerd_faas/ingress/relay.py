@@ -20,6 +20,7 @@ from workerd_faas.ingress.memo import Memo
 from workerd_faas.ingress.misses import Misses
 from workerd_faas.ingress.peers import Client, Network, Peer, direct_client, forwarded_client
 from workerd_faas.ingress.pool import Pool
+from workerd_faas.ingress.silence import Silence
 from workerd_faas.ingress.timers import Timers
 from workerd_faas.usecases.ports import Cells
 
@@ -59,6 +60,7 @@ class Relay:
 
     Attributes:
         connections: Every client's connection.
+        silence: Of them, those from which nothing is read for the moment.
         draining: Nothing new is begun.
         in_flight: Requests and tunnels that occupy an upstream or wait for one.
     """
@@ -78,6 +80,7 @@ class Relay:
     requests: Memo[bytes, Request] = attrs.Factory(lambda: Memo(_MEMO_ENTRIES))
     responses: Memo[bytes, Response] = attrs.Factory(lambda: Memo(_MEMO_ENTRIES))
     connections: set[Connected] = attrs.Factory(set)
+    silence: Silence = attrs.Factory(Silence)
     draining: bool = False
     in_flight: int = 0
     tunnels: int = 0
@@ -90,6 +93,7 @@ class Relay:
 
     def __attrs_post_init__(self) -> None:
         self.timers.each_tick(self._report_failures)
+        self.timers.each_tick(self.silence.look)
 
     def read_request(self, head: bytes) -> Request:
         """

@@ -71,6 +71,8 @@ class End(asyncio.Protocol):
         other = self.other
         if not other.told and not other.lost:
             other.transport.write(data)
+        if other.eof:
+            self._tunnel.flowing = True
         if self._tunnel.closing:
             self._tunnel.go_on_closing()
 
@@ -80,6 +82,7 @@ class End(asyncio.Protocol):
             self._tunnel.close()
             return False
         self.other.transport.write_eof()
+        self._tunnel.half_closed()
         return self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,11 +90,16 @@ class End(asyncio.Protocol):
         self._tunnel.end_lost(self)
 
     def pause_writing(self) -> None:
-        self.other.transport.pause_reading()
+        self._tunnel.silence(self.other)
 
     def resume_writing(self) -> None:
-        if not self.other.eof:
-            self.other.transport.resume_reading()
+        self._tunnel.listen(self.other)
+
+    def cut(self) -> None:
+        """
+        See `Silenced`.
+        """
+        self._tunnel.cut()
 
 
 class Tunnel:
@@ -100,10 +108,11 @@ class Tunnel:
 
     Attributes:
         deadline: See `Timed`.
+        flowing: After one side has ended its half, something has come from the other one.
         closing: The daemon ends it, as soon as the frames under way are complete.
     """
 
-    __slots__ = ("_relay", "_upstream", "cell", "client", "closing", "deadline")
+    __slots__ = ("_relay", "_upstream", "cell", "client", "closing", "deadline", "flowing")
 
     def __init__(
         self,
@@ -119,16 +128,40 @@ class Tunnel:
         self.client = End(self, client, Frames() if websocket else None)
         self.cell = End(self, cell, Frames() if websocket else None)
         self.client.other, self.cell.other = self.cell, self.client
+        self.flowing = False
         self.closing = False
         self.deadline = NEVER
         relay.tunnels += 1
         relay.connections.add(self)
         relay.timers.add(self)
 
+    def silence(self, end: End) -> None:
+        """
+        Read no more from this end for now.
+        """
+        end.transport.pause_reading()
+        self._relay.silence.add(end)
+
+    def listen(self, end: End) -> None:
+        """
+        Go on reading.
+        """
+        self._relay.silence.discard(end)
+        if not end.eof:
+            end.transport.resume_reading()
+
+    def half_closed(self) -> None:
+        """
+        One side has sent its FIN: it listens on, or it is gone and nobody will ever say so.
+        """
+        self.flowing = False
+        self.deadline = self._relay.timers.now + self._relay.limits.linger_seconds
+
     def close(self) -> None:
         """
         Both sides have said their last: let what is written go out, and end.
         """
+        self.flowing = False
         self.deadline = self._relay.timers.now + self._relay.limits.tunnel_close_seconds
         self.client.transport.close()
         self.cell.transport.close()
@@ -137,7 +170,9 @@ class Tunnel:
         """
         One side is gone, so the other goes too; what it has been sent still reaches it.
         """
+        self._relay.silence.discard(end)
         if not end.other.lost:
+            self.flowing = False
             self.deadline = self._relay.timers.now + self._relay.limits.write_stall_seconds
             end.other.transport.close()
         self._leave_upstream()
@@ -193,4 +228,7 @@ class Tunnel:
         """
         See `Timed`.
         """
-        self.cut()
+        if self.flowing and not self.closing:
+            self.half_closed()
+        else:
+            self.cut()
