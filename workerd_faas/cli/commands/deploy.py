@@ -81,9 +81,9 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
     alias = None if options.alias is None else _checked(check_alias, options.alias)
     with working("building"):
         worker = build_worker(project, options.bundler, app.environ, note)
+        sizes = sizes_of(worker)
     for warning in worker.warnings:
         warn(warning)
-    sizes = sizes_of(worker)
     if options.outdir is not None:
         _write(worker, options.outdir)
     form = upload_form(
