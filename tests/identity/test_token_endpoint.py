@@ -373,3 +373,31 @@ class AtRestTests(WorldCase):
             self.assertNotIn(secret, text)
             self.assertNotIn(secret[10:40], text)
         self.assertIn("INSERT INTO", text)
+
+
+class OddBytesTests(WorldCase):
+    """
+    Octets that are not what anybody would send.
+    """
+
+    async def test_bytes_that_are_no_text_are_no_bug(self) -> None:
+        """
+        Parameters, cookies and headers that are not UTF-8 are answered like any other mistake.
+        """
+        world = await self.world()
+        browser, plain = world.browser(), {"content-type": "application/x-www-form-urlencoded"}
+        begun = await browser.request("GET", world.authorize_url())
+        state = begun.query["state"]
+        for method, path, headers, data, status in (
+            ("POST", "/oauth2/revoke", plain, b"token=%FF%FE", 200),
+            ("POST", "/oauth2/revoke", plain, b"token=%FF.%FE.%FD", 200),
+            ("POST", "/oauth2/token", {"content-type": b"\xff"}, b"", 400),
+            ("POST", "/oauth2/token", plain, b"grant_type=%FF&client_id=%FF", 400),
+            ("GET", f"/auth/callback?state={state}&code=x", {"cookie": b"\xff=\xfe; x"}, None, 400),
+            ("GET", "/oauth2/auth?client_id=%FF", {}, None, 400),
+            ("GET", "/user", {"authorization": b"Bearer \xff"}, None, 401),
+        ):
+            answer = await world.browser().request(
+                method, world.url + path, headers=headers, data=data
+            )
+            self.assertEqual(answer.status, status, path)

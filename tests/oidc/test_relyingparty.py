@@ -367,7 +367,6 @@ class AnswerTests(ProviderCase):
             {"access_token": DROP},
             {"access_token": "a\r\nb"},
             {"access_token": "é"},
-            {"token_type": DROP},
             {"token_type": "DPoP"},
         ):
             world.provider.token_answer = answer

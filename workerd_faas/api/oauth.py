@@ -13,7 +13,7 @@ import attrs
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from workerd_faas.api.envelope import write_json
+from workerd_faas.api.envelope import header, write_json
 from workerd_faas.api.errors import STATUS_AND_CODE
 from workerd_faas.api.pages import page
 from workerd_faas.domain.errors import Problem
@@ -145,8 +145,8 @@ def _cookies(request: IRequest, name: str) -> list[str]:
     Every value that the browser sent under this name: a host below ours may have set one too.
     """
     found = []
-    for header in request.requestHeaders.getRawHeaders("cookie", []):
-        for pair in header.split(";"):
+    for line in request.requestHeaders.getRawHeaders(b"cookie", []):
+        for pair in line.decode("latin-1").split(";"):
             key, _, value = pair.strip().partition("=")
             if key == name:
                 found.append(value)
@@ -161,7 +161,7 @@ def _form(request: IRequest) -> Parameters:
     if request.requestHeaders.hasHeader(b"authorization"):
         request.setHeader(b"www-authenticate", b'Basic realm="workerd-faas"')
         raise OAuthError("invalid_client", "Clients here have no credentials.", 401)
-    content_type = request.requestHeaders.getRawHeaders("content-type", [""])[0]
+    content_type = header(request, "content-type") or ""
     if content_type.partition(";")[0].strip().lower() != _FORM:
         raise OAuthError("invalid_request", f"The body must be {_FORM}.")
     if _query(request):

@@ -149,7 +149,7 @@ class RelyingParty:
                 f"token endpoint: status {answer.status}, {_code(answer.document)}"
             )
         id_token, access_token = (answer.document.get(n) for n in ("id_token", "access_token"))
-        token_type = answer.document.get("token_type")
+        token_type = answer.document.get("token_type", "Bearer")
         if not isinstance(id_token, str) or not isinstance(access_token, str):
             raise ProviderRefused("token endpoint: no ID token, or no access token")
         if not isinstance(token_type, str) or token_type.lower() != "bearer":

@@ -105,8 +105,8 @@ class DevProviderRoutes:
 
 
 def _authorization(request: IRequest) -> str | None:
-    values = request.requestHeaders.getRawHeaders("authorization")
-    return values[0] if values else None
+    values = request.requestHeaders.getRawHeaders(b"authorization")
+    return values[0].decode("latin-1") if values else None
 
 
 def _form(request: IRequest) -> dict[str, str]:

@@ -75,7 +75,7 @@ class AccessTokens:
         """
         What `text` says if it is an access token of ours that has not expired.
         """
-        claims = self._claims(text)
+        claims = self._claims(text) if text.isascii() else None
         if claims is None or claims["iss"] != self.issuer or claims["aud"] != self.issuer:
             return None
         if now.timestamp() >= claims["exp"]:

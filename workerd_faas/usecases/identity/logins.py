@@ -27,6 +27,7 @@ from workerd_faas.domain.oauth import (
     Parameters,
     ReturnAddress,
     challenge_of,
+    described,
 )
 from workerd_faas.usecases import ports
 from workerd_faas.usecases.identity.keys import seal, unseal
@@ -217,9 +218,9 @@ class Logins:
         answer.refuse_repeated()
         error = answer.values.get("error")
         if error is not None:
-            said = answer.values.get("error_description", "")
-            self.log.info("The identity provider refused a login: {error}", error=error[:80])
-            raise OAuthError("access_denied", f"The identity provider said: {error} {said}".strip())
+            said = described(f"{error} {answer.values.get('error_description', '')}".strip())
+            self.log.info("The identity provider refused a login: {said}", said=said)
+            raise OAuthError("access_denied", f"The identity provider said: {said}")
         try:
             identity = await self.provider.identify(
                 code=answer.require("code"),
