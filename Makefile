@@ -59,8 +59,8 @@ test-programs:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -qq -y --no-install-recommends $(TEST_PACKAGES) >/dev/null; \
 	else \
-	    echo "Some tests need: $(TEST_PROGRAMS). They are skipped until an administrator installs" \
-	         "the package: apt-get install $(TEST_PACKAGES)" >&2; \
+	    echo "Some tests need: $(TEST_PROGRAMS). They fail until an administrator installs the" \
+	         "package: apt-get install $(TEST_PACKAGES)" >&2; \
 	fi
 
 lint: setup

@@ -7,10 +7,22 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 
+NOT_OURS: Final = {".venv", "node_modules", ".data", "build", "dist", "__pycache__"}
+"""Directories that are made, for a checkout without git."""
+
+
 def tracked() -> list[Path]:
     """
-    Every file that belongs to the project: in the index or about to be, and still there.
+    Every file that belongs to the project: in the index or about to be.
     """
+    if not (ROOT / ".git").exists():
+        return sorted(
+            path
+            for path in ROOT.rglob("*")
+            if path.is_file()
+            and not NOT_OURS & set(path.relative_to(ROOT).parts)
+            and not any(part.endswith(("_cache", ".egg-info")) for part in path.parts)
+        )
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
