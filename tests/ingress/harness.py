@@ -8,7 +8,7 @@ import struct
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 import attrs
 from twisted.internet import reactor
@@ -45,7 +45,7 @@ def in_asyncio(
         task = loop().create_task(test(self, *args, **kwargs))
         return Deferred.fromFuture(task)
 
-    return run
+    return cast(Callable[Concatenate[Any, P], Deferred[T]], run)
 
 
 def loop() -> asyncio.AbstractEventLoop:
@@ -388,7 +388,7 @@ class RelayCase(TestCase):
     options: ClassVar[dict[str, Any]] = {}
 
     @in_asyncio
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
         directory = tempfile.TemporaryDirectory(prefix="wfi-")
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
@@ -420,7 +420,7 @@ class RelayCase(TestCase):
         return Ingress(**given)
 
     @in_asyncio
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]
         for wire in self.wires:
             wire.close()
         await until(lambda: self.ingress.stats().in_flight == 0)

@@ -116,7 +116,7 @@ class Backpressure(RelayCase):
                 b"GET / HTTP/1.1\r\n%sConnection: upgrade\r\nUpgrade: raw\r\n\r\n" % HOST
             )
             await wire.head()
-            await until(lambda index=index: len(cells) > index)
+            await until(lambda: len(cells) > index)  # noqa: B023
             slow, fast = (wire, cells[index]) if index else (cells[index], wire)
             slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
             fast.writer.write(PIECE * (TOTAL // len(PIECE)))

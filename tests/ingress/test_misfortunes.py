@@ -339,9 +339,9 @@ class ClientGone(RelayCase):
         for number, leave in enumerate((Wire.reset, Wire.close), 1):
             wire = await self.connect()
             await wire.send(GET)
-            await until(lambda number=number: self.cell.connections == number)
+            await until(lambda: self.cell.connections == number)  # noqa: B023
             leave(wire)
-            await until(lambda number=number: ended == number)
+            await until(lambda: ended == number)  # noqa: B023
         await until(lambda: self.cell.upstream.in_flight == 0)
 
     @in_asyncio

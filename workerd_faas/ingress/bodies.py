@@ -9,7 +9,7 @@ that nobody behind us needs to agree with us on how to read them.
 import re
 from typing import Final, Protocol
 
-from workerd_faas.ingress.http1 import Malformed
+from workerd_faas.ingress.http1 import Malformed, has_bare_line_end
 
 _SIZE_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n", re.ASCII
@@ -150,6 +150,8 @@ class ChunkedBody:
         self._line += part
         if len(self._line) > MAX_LINE:
             raise Malformed("A line of the chunked body is too long.")
+        if has_bare_line_end(self._line):
+            raise Malformed("A line of the chunked body does not end in CRLF.")
 
     def _read(self, line: bytes) -> bytes:
         """

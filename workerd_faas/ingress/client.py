@@ -265,8 +265,8 @@ class ClientConnection(asyncio.Protocol):
         if not self._scanned:
             if data.startswith(b"\r\n"):
                 data = self._input = data[2:]  # RFC 9112 section 2.2
-                if not data:
-                    return None
+            if data in (b"", b"\r"):
+                return None
             if data[0] not in _FIRST_BYTES:
                 raise Malformed("This is not an HTTP/1.1 request.")
             self.deadline = relay.timers.now + limits.head_seconds

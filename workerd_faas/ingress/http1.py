@@ -23,7 +23,7 @@ _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]+) HTTP
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _VALUE + rb"))?")
 _FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb":" + _VALUE + rb"\r\n)*")
 _TOKENS: Final = re.compile(_TOKEN)
-_ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)([^#]*)", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)((?:[/?][^#]*)?)", re.IGNORECASE)
 _BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
