@@ -311,13 +311,14 @@ class WorldCase(TestCase):
         call_timeout: float = 5.0,
         override_endpoints: bool = False,
         client_secret: str | None = CLIENT_SECRET,
+        provider_tls: Any = None,
     ) -> World:
         """
         Start one; the test's end stops it.
         """
         clock = SettableClock()
         provider = BreakableProvider(now=lambda: clock.now().timestamp())
-        provider.listen(reactor)
+        provider.listen(reactor, provider_tls)
         self.addCleanup(lambda: Deferred.fromCoroutine(provider.stop()))
         directory = Path(self.mktemp())
         directory.mkdir()

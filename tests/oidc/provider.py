@@ -119,14 +119,17 @@ class BreakableProvider:
     _codes: dict[str, dict[str, str]] = attrs.Factory(dict)
     _port: Any = None
 
-    def listen(self, reactor: Any) -> None:
+    def listen(self, reactor: Any, tls: Any = None) -> None:
         """
-        Open a port; `issuer` is known from then on.
+        Open a port, with TLS if there is a context for it; `issuer` is known from then on.
         """
         site = Site(_Root(self), reactor=reactor)
         site.log = lambda request: None  # type: ignore[method-assign]
-        self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
-        self.issuer = f"http://127.0.0.1:{self._port.getHost().port}"
+        if tls is None:
+            self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        else:
+            self._port = reactor.listenSSL(0, site, tls, interface="127.0.0.1")
+        self.issuer = f"http{'s' if tls else ''}://127.0.0.1:{self._port.getHost().port}"
 
     async def stop(self) -> None:
         """
