@@ -31,7 +31,7 @@ def install() -> Any:
     if "twisted.internet.reactor" not in sys.modules:
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
-        asyncioreactor.install(loop)  # type: ignore[no-untyped-call]
+        asyncioreactor.install(loop)
     from twisted.internet import reactor  # noqa: TID251
 
     if not isinstance(reactor, asyncioreactor.AsyncioSelectorReactor):
