@@ -325,6 +325,34 @@ class RevocationTests(WorldCase):
         self.assertEqual((unknown.status, unknown.document["error"]), (401, "invalid_client"))
 
 
+class TroubleTests(WorldCase):
+    """
+    A database that takes nothing.
+    """
+
+    async def test_a_store_in_trouble_is_said_to_be_temporary(self) -> None:
+        """
+        The CLI gets `temporarily_unavailable`, from the redirect and from the token endpoint, and
+        the code in its hands is still good afterwards.
+        """
+        world = await self.world()
+        code = await world.code()
+        browser = world.browser()
+        begun = await browser.request("GET", world.authorize_url())
+        approved = await browser.request("GET", begun.location)
+        await world.database.stop()
+        answer = await browser.request("GET", approved.location)
+        self.assertEqual(answer.query["error"], "temporarily_unavailable")
+        self.assertEqual(answer.query["state"], "cli-state")
+        refused = await world.redeem(code)
+        self.assertEqual(
+            (refused.status, refused.document["error"]), (503, "temporarily_unavailable")
+        )
+        self.assertIsNotNone(refused.header("retry-after"))
+        form = {"client_id": "wrkst", "token": "wfr_x"}
+        self.assertEqual((await world.post("/oauth2/revoke", dict(form))).status, 200)
+
+
 class MetadataTests(WorldCase):
     """
     RFC 8414.

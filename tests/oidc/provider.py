@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -249,6 +250,34 @@ def hangs(request: Request) -> Any:
     Never answer.
     """
     return NOT_DONE_YET
+
+
+class Abandoned:
+    """
+    Send nothing, or a byte of JSON space every few milliseconds, until the client goes away.
+    """
+
+    def __init__(self, reactor: Any = None) -> None:
+        """
+        Args:
+            reactor: For the dripping; None: send nothing.
+        """
+        self._reactor = reactor
+        self.left: Deferred[None] = Deferred()
+
+    def __call__(self, request: Request) -> Any:
+        """
+        Begin.
+        """
+        request.notifyFinish().addBoth(lambda _: self.left.callback(None))
+        if self._reactor is not None:
+            self._drip(request)
+        return NOT_DONE_YET
+
+    def _drip(self, request: Request) -> None:
+        if not self.left.called:
+            request.write(b" ")
+            self._reactor.callLater(0.02, self._drip, request)
 
 
 def status(code: int, body: bytes = b"{}", **headers: str) -> Broken:

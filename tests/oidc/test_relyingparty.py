@@ -10,13 +10,17 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
 
 from tests.identity.test_bearers import unsigned
-from tests.identity.world import World, WorldCase
+from tests.identity.world import World, WorldCase, reactor
 from tests.oidc.provider import (
     DROP,
     FIRST_KEY,
     SECOND_KEY,
+    Abandoned,
     Endless,
     SigningKey,
     hangs,
@@ -438,6 +442,37 @@ class TroubleTests(ProviderCase):
             fresh.provider.broken = {path: flood}
             await self.check(fresh, "temporarily_unavailable", path)
             self.assertLess(flood.sent, 16 << 20)
+
+    async def test_who_hangs_or_drips_is_left(self) -> None:
+        """
+        After the total time the connection is closed, however many bytes came in between.
+        """
+        world = await self.world(call_timeout=0.3)
+        await self.check(world, "code")
+        for path in ("/token", "/userinfo"):
+            for dripping in (None, reactor):
+                abandoned = Abandoned(dripping)
+                world.provider.broken = {path: abandoned}
+                await self.check(world, "temporarily_unavailable", path)
+                await abandoned.left
+
+    async def test_a_browser_that_goes_away_ends_the_login(self) -> None:
+        """
+        When the browser closes its connection the call to the provider ends too, and nothing is
+        logged as an error.
+        """
+        world = await self.world()
+        browser = world.browser()
+        begun = await browser.request("GET", world.authorize_url())
+        approved = await browser.request("GET", begun.location)
+        abandoned = Abandoned()
+        world.provider.broken = {"/token": abandoned}
+        asking = Deferred.fromCoroutine(browser.request("GET", approved.location))
+        while not world.provider.asked["/token"]:
+            await deferLater(reactor, 0.01)
+        asking.cancel()
+        await self.assertFailure(asking, CancelledError, ResponseFailed, ResponseNeverReceived)
+        await abandoned.left
 
     async def test_redirects_are_not_followed(self) -> None:
         """

@@ -5,6 +5,8 @@ The sign-in page is one plain form: hidden fields that repeat the request, a tex
 the buttons `Sign in` and `Cancel` (`action=cancel`). It posts to the address that it came from.
 """
 
+import base64
+import hashlib
 import json
 from html import escape
 from typing import Any, Final
@@ -18,6 +20,14 @@ from workerd_faas.oidc.devprovider.provider import DevProvider, Refused, SignIn
 
 MAX_FORM: Final = 64 << 10
 """Bytes of a form."""
+
+STYLE: Final = """
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 28rem; margin: 3rem auto; padding: 0 1rem; }
+input, button { font: inherit; padding: .4rem .8rem; }
+""".strip()
+
+_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
 _FIELDS: Final = (
     "client_id", "redirect_uri", "response_type", "scope", "state", "nonce", "code_challenge",
@@ -139,16 +149,17 @@ def _html(request: IRequest, status: int, body: str) -> bytes:
     document = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<title>Sign in</title></head>"
+        f"<title>Sign in</title><style>{STYLE}</style></head>"
         f"<body><main><h1>Sign in</h1>{body}</main></body></html>"
     ).encode()
     request.setResponseCode(status)
     request.setHeader(b"content-type", b"text/html; charset=utf-8")
     # No form-action: Chromium applies it to the redirects that follow the form, and the last of
     # them goes to whatever port the CLI listens on.
-    request.setHeader(
-        b"content-security-policy", b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; frame-ancestors 'none'"
     )
+    request.setHeader(b"content-security-policy", policy.encode())
     request.setHeader(b"cache-control", b"no-store")
     request.setHeader(b"referrer-policy", b"no-referrer")
     request.setHeader(b"x-content-type-options", b"nosniff")
