@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import attrs
 import pytest
 
 from tests.cli.support import ROOT, SCRIPT, write_files
@@ -403,3 +404,48 @@ def test_dynamic_and_repeated_imports(tmp_path: Path, monkeypatch: pytest.Monkey
     worker = build(make(tmp_path / "p", files), "esbuild", monkeypatch)
     (module,) = worker.modules
     assert worker.main.content.count(module.name.encode()) == 3
+
+
+def test_wrangler_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    `--bundler wrangler` without one is refused; auto goes on with esbuild and says why.
+    """
+    files: Files = {
+        "wrangler.json": config("i.js"),
+        "i.js": "export default {};",
+        "package.json": '{"devDependencies": {"wrangler": "4"}}',
+    }
+    write_files(tmp_path, files)
+    monkeypatch.chdir(tmp_path)
+    project, _ = read_project(load_config(None, tmp_path), None)
+    with pytest.raises(Failure, match="not installed"):
+        build_worker(project, "wrangler", {}, lambda text: None)
+    notes: list[str] = []
+    worker = build_worker(project, "auto", {}, notes.append)
+    assert worker.bundler.startswith("esbuild ")
+    assert notes == ["wrangler is not installed in the project: building with esbuild"]
+
+
+def test_wrangler_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What the project's Wrangler complains about is shown.
+    """
+    files: Files = {"wrangler.json": config("i.js"), "i.js": 'import "./gone"; export default {};'}
+    with pytest.raises(Failure) as caught:
+        build(make(tmp_path / "p", files), "wrangler", monkeypatch)
+    assert any('Could not resolve "./gone"' in line for line in caught.value.details)
+
+
+def test_wrangler_gets_our_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What the command line put over the configuration holds with Wrangler too.
+    """
+    files: Files = {"wrangler.json": config("i.js", minify=True), "i.js": "export default { X };"}
+    directory = make(tmp_path / "p", files)
+    monkeypatch.chdir(directory)
+    environ = {**os.environ, "PATH": f"{SCRIPT.parent}:/usr/bin:/bin", "HOME": str(directory)}
+    project, _ = read_project(load_config(None, directory), None)
+    project = attrs.evolve(project, minify=False, define={"X": '"value"'})
+    worker = build_worker(project, "wrangler", environ, lambda text: None)
+    assert b'"value"' in worker.main.content
+    assert worker.main.content.count(b"\n") > 3

@@ -429,3 +429,49 @@ def test_servers_text_cannot_touch_the_terminal(cli: Cli, server: State) -> None
     done = cli("whoami")
     assert "\x1b" not in done.out and "\x07" not in done.out and "\u202e" not in done.out
     assert json.loads(cli("whoami", "--json").out)["accounts"][0]["name"].startswith("ada\x1b")
+
+
+def test_environment_from_the_variable(cli: Cli, server: State) -> None:
+    """
+    CLOUDFLARE_ENV chooses the environment, --env wins over it.
+    """
+    cli.log_in()
+    config = {**json.loads(CONFIG), "env": {"a": {}, "b": {}}}
+    cli.write({"wrangler.json": json.dumps(config), "i.js": "export default {};"})
+    cli.monkeypatch.setenv("CLOUDFLARE_ENV", "a")
+    assert cli("deploy").status == 0
+    assert cli("deploy", "--env", "b").status == 0
+    assert sorted(server.scripts) == ["hello-a", "hello-b"]
+
+
+def test_files_are_where_xdg_says(cli: Cli, tmp_path: Path) -> None:
+    """
+    XDG_CONFIG_HOME moves our files; a relative one counts for nothing.
+    """
+    cli.monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    assert cli("config", "set-url", "http://127.0.0.1:1").status == 0
+    assert (tmp_path / "xdg/wrkst/config.json").is_file()
+    cli.monkeypatch.setenv("XDG_CONFIG_HOME", "xdg")
+    assert cli("config", "show", "--json").json["directory"] == str(cli.home / ".config/wrkst")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"url": 1}'])
+def test_a_broken_settings_file_is_named(cli: Cli, text: str) -> None:
+    """
+    A settings file that cannot be read is an error that names it.
+    """
+    cli.monkeypatch.delenv("WRKST_URL")
+    path = cli.home / ".config/wrkst/config.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    done = cli("list")
+    assert done.status == 1 and str(path) in done.err
+
+
+def test_a_token_that_cannot_be_one(cli: Cli) -> None:
+    """
+    A token with a line end within is refused, not sent and not shown.
+    """
+    cli.monkeypatch.setenv("WRKST_TOKEN", "wft_a\r\nX-Evil: 1")
+    done = cli("list")
+    assert done.status == 2 and "Evil" not in done.err

@@ -1,6 +1,7 @@
 """Reading configurations: files, environments, mistakes. Compared with Wrangler's own schema."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -308,3 +309,19 @@ def test_bindings_are_sent_with_the_names_of_the_api(work: Path) -> None:
         {"name": "Q", "type": "queue", "queue_name": "q"},
         {"name": "V", "type": "version_metadata"},
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_strangers_file_above_is_refused(work: Path) -> None:
+    """
+    A configuration that another user left in a directory above is not used unless it is named.
+    """
+    (work / "wrangler.json").write_text('{"name": "a"}')
+    below = work / "mine"
+    below.mkdir()
+    os.chown(work / "wrangler.json", 54321, -1)
+    with pytest.raises(Failure, match="another user"):
+        load_config(None, below)
+    assert load_config(work / "wrangler.json", below).content["name"] == "a"
+    os.chown(below, 54321, -1)
+    assert load_config(None, below).content["name"] == "a"

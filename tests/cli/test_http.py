@@ -294,3 +294,40 @@ def test_progress_ends_with_everything(server: State) -> None:
         progress=told.append,
     )
     assert told == sorted(told) and told[-1] == body.length and len(told) > 3
+
+
+def test_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    With a proxy in the environment other machines are reached through it, this one directly.
+    """
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with answering(response(b"through the proxy")) as url:
+        monkeypatch.setenv("http_proxy", url)
+        assert HTTP.send("GET", "http://faas.invalid/x").body == b"through the proxy"
+    with answering(response(b"direct")) as url:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        assert HTTP.send("GET", url).body == b"direct"
+
+
+def test_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A TLS server is reached through a tunnel, so that the proxy sees no token.
+    """
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                asked.append(connection.recv(1000))
+                connection.sendall(b"HTTP/1.1 403 No\r\n\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(Unreachable):
+            HTTP.send("GET", "https://faas.invalid/x", headers={"Authorization": "Bearer secret"})
+        thread.join(10)
+    assert asked[0].startswith(b"CONNECT faas.invalid:443 HTTP/1.")
+    assert b"secret" not in asked[0]

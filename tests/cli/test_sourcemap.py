@@ -89,8 +89,11 @@ def test_nonsense_is_refused_or_read(content: bytes) -> None:
         ("at fetch (index.js:1:5)", "at fetch (src/a.ts:10:3)"),
         ("at file:///index.js:1:5 in x", "at src/a.ts:10:3 in x"),
         ("at ./index.js:1:5", "at src/a.ts:10:3"),
+        ("at file:///bundle/index.js:1:5 in f", "at src/a.ts:10:3 in f"),
+        ("at file:///bundle/a%20b/c.js:1:5", "at src/a.ts:10:3"),
         ("at other.js:1:5", "at other.js:1:5"),
         ("at index.js:9:9", "at index.js:9:9"),
+        ("at file:///bundle/other.js:2", "at other.js:2"),
         ("12:30:59 https://example.com:80:1", "12:30:59 https://example.com:80:1"),
     ],
 )
@@ -98,7 +101,8 @@ def test_messages_are_mapped(text: str, expected: str) -> None:
     """
     Positions in a module with a map are replaced, everything else stays as it is.
     """
-    maps = {"index.js": a_map(segments([[4, 0, 9, 2]]), ["src/a.ts"])}
+    content = a_map(segments([[4, 0, 9, 2]]), ["src/a.ts"])
+    maps = {"index.js": content, "a b/c.js": content}
     assert map_positions(text, maps) == expected
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from workerd_faas.cli.config.files import is_trusted
 from workerd_faas.cli.failure import project_failure
 
 MINIMUM: Final = (0, 25, 12)
@@ -80,7 +81,9 @@ def find_esbuild(project: Path, environ: Mapping[str, str]) -> Esbuild:
     """
     passed_over = []
     for candidate in candidates(project, environ.get("PATH")):
-        if candidate.is_file() and (version := _version(candidate.resolve())) is not None:
+        if not candidate.is_file() or not is_trusted(candidate, project):
+            continue
+        if (version := _version(candidate.resolve())) is not None:
             if tuple(map(int, version.split("."))) >= MINIMUM:
                 return Esbuild(candidate.resolve(), version)
             passed_over.append(f"{candidate} is version {version}, which is too old")

@@ -3,6 +3,7 @@
 import bisect
 import json
 import re
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -125,6 +126,7 @@ def _lines(
         yield tuple(columns), tuple(origins)
 
 
+_BUNDLE_URL: Final = "file:///bundle/"
 _PLACE: Final = re.compile(r"(?:[a-z]+://)?/?((?:\./)?[^\s():]+):(\d{1,9}):(\d{1,9})")
 
 
@@ -140,12 +142,22 @@ def map_positions(text: str, maps: Mapping[str, bytes]) -> str:
     def replace(match: re.Match[str]) -> str:
         name = match[1]
         if name not in parsed:
-            parsed[name] = _parsed(maps.get(name) or maps.get(name.removeprefix("./")))
+            parsed[name] = _parsed(_map_of(name, maps))
         found = parsed[name]
         position = found.original(int(match[2]), int(match[3])) if found is not None else None
         return str(position) if position is not None else match[0]
 
-    return _PLACE.sub(replace, text)
+    return _PLACE.sub(replace, text).replace(_BUNDLE_URL, "")
+
+
+def _map_of(name: str, maps: Mapping[str, bytes]) -> bytes | None:
+    """
+    The map of a module by any of the names that workerd has for it: its own, or (from a certain
+    compatibility date on) the path of a URL, `file:///bundle/<name>`.
+    """
+    path = urllib.parse.unquote(name.removeprefix("bundle/"))
+    names = (name, name.removeprefix("./"), path, f"./{path}")
+    return next((maps[each] for each in names if each in maps), None)
 
 
 def _parsed(content: bytes | None) -> SourceMap | None:

@@ -190,7 +190,7 @@ def _connect(
         connection = _open(scheme, host, port or default)
     else:
         via = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        connection = _open(scheme, via.hostname or "", via.port or 3128)
+        connection = _open(scheme, via.hostname or "", via.port or 80)
         if scheme == "https":
             connection.set_tunnel(host, port or default)
         else:

@@ -1,5 +1,6 @@
 """Finding and parsing the configuration file."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,13 +58,30 @@ def shown(path: Path | None) -> str:
         return str(path)
 
 
+def is_trusted(path: Path, start: Path) -> bool:
+    """
+    Whether a file that was found above `start` may say what is run: it belongs to us, to root or
+    to whom `start` belongs to. In a shared directory such as /tmp anybody can leave files.
+    """
+    return path.stat().st_uid in (0, os.geteuid(), start.stat().st_uid)
+
+
 def find_upwards(name: str | Path, start: Path) -> Path | None:
     """
     The nearest file of that name in `start` or a directory above it.
+
+    Raises:
+        Failure: it belongs to somebody else.
     """
     for directory in (start, *start.parents):
         candidate = directory / name
         if candidate.is_file():
+            if not is_trusted(candidate, start):
+                raise project_failure(
+                    f"{shown(candidate)} was found above this directory, but it belongs to "
+                    "another user.",
+                    hint="if it is meant, name the configuration with --config",
+                )
             return candidate
     return None
 
