@@ -72,6 +72,7 @@ def test_a_cell_is_given_env_and_settings() -> None:
         "compatibility_date": "2026-01-01",
         "compatibility_flags": ["nodejs_compat"],
         "env": {"TEXT": "x", "JSON": {"a": [1]}},
+        "bindings": [],
         "function": "hello",
     }
     assert data[8 + length :] == b"export{}"

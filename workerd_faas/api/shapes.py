@@ -1,7 +1,7 @@
 """Domain values as the JSON that Wrangler and wrkst read."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from workerd_faas.domain.model import (
     Alias,
@@ -15,13 +15,19 @@ from workerd_faas.domain.model import (
 )
 from workerd_faas.usecases.workers import Stored
 
+_VALUE_KEYS: Final[Mapping[BindingKind, str]] = {
+    BindingKind.PLAIN_TEXT: "text",
+    BindingKind.JSON: "json",
+}
+
 
 def binding(value: Binding) -> dict[str, Any]:
     """
     A binding as it was uploaded.
     """
-    key = {BindingKind.PLAIN_TEXT: "text", BindingKind.JSON: "json"}[value.kind]
-    return {"name": value.name, "type": value.kind.value, key: value.value}
+    shown: dict[str, Any] = {"name": value.name, "type": value.kind.value}
+    key = _VALUE_KEYS.get(value.kind)
+    return {**shown, **value.value} if key is None else {**shown, key: value.value}
 
 
 def version(value: Version, urls: PublicUrls) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import enum
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -59,7 +59,7 @@ class Principal:
         """
         What a version or deployment says about its author.
         """
-        return self.email or self.subject
+        return self.email or self.accounts[0].name
 
 
 class ModuleKind(enum.Enum):
@@ -97,16 +97,31 @@ class BindingKind(enum.Enum):
     PLAIN_TEXT = "plain_text"
     JSON = "json"
 
+    @property
+    def is_value(self) -> bool:
+        """
+        Whether the binding is a plain value in `env`; others are objects that the router makes.
+        """
+        return self in {BindingKind.PLAIN_TEXT, BindingKind.JSON}
+
 
 @attrs.frozen(kw_only=True)
 class Binding:
     """
-    One entry of `env`. `value` is a string for `plain_text`, any JSON value for `json`.
+    One entry of `env`. `value` is a string for `plain_text`, any JSON value for `json`, and for
+    the others a JSON object: the fields of the upload beside name and type.
     """
 
     name: str
     kind: BindingKind
     value: JSON = attrs.field(repr=False)
+
+
+def plain_values(bindings: Iterable[Binding]) -> Mapping[str, JSON]:
+    """
+    The bindings that are plain values, by name.
+    """
+    return {binding.name: binding.value for binding in bindings if binding.kind.is_value}
 
 
 @attrs.frozen(kw_only=True)
@@ -124,9 +139,9 @@ class Code:
     @property
     def env(self) -> Mapping[str, JSON]:
         """
-        What the function sees as `env`.
+        The plain values that the function sees in `env`.
         """
-        return {binding.name: binding.value for binding in self.bindings}
+        return plain_values(self.bindings)
 
 
 @attrs.frozen(kw_only=True)

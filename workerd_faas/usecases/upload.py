@@ -132,11 +132,11 @@ def _kind(name: str, content_type: str | None) -> ModuleKind:
 def _check_sizes(modules: Sequence[Module], limits: UploadLimits) -> None:
     maps = sum(len(m.content) for m in modules if m.kind is ModuleKind.SOURCE_MAP)
     code = sum(len(m.content) for m in modules) - maps
-    for what, size in (("code", code), ("source maps", maps)):
+    for what, size in (("code takes", code), ("source maps take", maps)):
         if size > limits.code:
             raise Problem(
                 kind=Kind.SCRIPT_TOO_LARGE,
-                message=f"The {what} of this upload take {size} bytes; {limits.code} are allowed.",
+                message=f"The uploaded {what} {size} bytes; {limits.code} are allowed.",
             )
 
 

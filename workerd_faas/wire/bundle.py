@@ -6,18 +6,26 @@ modules one after the other. The JSON is `{"main": name, "modules": [{"name", "k
 in the order of the upload. The same upload gives the same bytes and so the same SHA-256.
 
 A cell is sent the *load document*: the same layout with the magic `WFL1`, whose JSON is
-`{"main", "modules", "compatibility_date", "compatibility_flags", "env", "function"}`.
-`runtime/js/router.js` has the decoder of the second form.
+`{"main", "modules", "compatibility_date", "compatibility_flags", "env", "bindings", "function",
+"account", "version"}`. `runtime/js/document.js` has the decoder of the second form.
 """
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import attrs
 
-from workerd_faas.domain.model import Code, Module, ModuleKind, Version
+from workerd_faas.domain.model import (
+    Binding,
+    Code,
+    Module,
+    ModuleKind,
+    Version,
+    plain_values,
+    timestamp,
+)
 
 BUNDLE_MAGIC: Final = b"WFB1"
 LOAD_MAGIC: Final = b"WFL1"
@@ -94,15 +102,20 @@ def load_document(version: Version, bundle: bytes) -> bytes:
     """
     _, length = _LENGTH.unpack_from(bundle)
     stored = json.loads(bundle[_LENGTH.size : _LENGTH.size + length])
-    env = {binding.name: binding.value for binding in version.bindings}
-    document = _load_header(
-        version.main_module,
-        stored["modules"],
-        version.compatibility_date,
-        version.compatibility_flags,
-        env,
-        version.function,
-    )
+    document = {
+        "main": version.main_module,
+        "modules": stored["modules"],
+        "compatibility_date": version.compatibility_date,
+        "compatibility_flags": list(version.compatibility_flags),
+        **_environment(version.bindings),
+        "function": version.function,
+        "account": version.account_id,
+        "version": {
+            "id": version.id,
+            "tag": version.tag or "",
+            "timestamp": timestamp(version.created_at),
+        },
+    }
     return _pack(LOAD_MAGIC, document, [bundle[_LENGTH.size + length :]])
 
 
@@ -110,30 +123,26 @@ def load_document_for_check(code: Code, function: str) -> bytes:
     """
     What the check cell is sent for an upload that is not stored yet.
     """
-    document = _load_header(
-        code.main_module,
-        _listing(code.modules),
-        code.compatibility_date,
-        code.compatibility_flags,
-        dict(code.env),
-        function,
-    )
+    document = {
+        "main": code.main_module,
+        "modules": _listing(code.modules),
+        "compatibility_date": code.compatibility_date,
+        "compatibility_flags": list(code.compatibility_flags),
+        **_environment(code.bindings),
+        "function": function,
+    }
     return _pack(LOAD_MAGIC, document, (m.content for m in code.modules))
 
 
-def _load_header(
-    main_module: str,
-    modules: list[dict[str, Any]],
-    compatibility_date: str,
-    compatibility_flags: tuple[str, ...],
-    env: dict[str, Any],
-    function: str,
-) -> dict[str, Any]:
+def _environment(bindings: Sequence[Binding]) -> dict[str, Any]:
+    """
+    `env` has the plain values; `bindings` what the router makes objects of, by type.
+    """
     return {
-        "main": main_module,
-        "modules": modules,
-        "compatibility_date": compatibility_date,
-        "compatibility_flags": list(compatibility_flags),
-        "env": env,
-        "function": function,
+        "env": dict(plain_values(bindings)),
+        "bindings": [
+            {"name": binding.name, "type": binding.kind.value, "props": binding.value}
+            for binding in bindings
+            if not binding.kind.is_value
+        ],
     }
