@@ -230,3 +230,21 @@ def test_deploys_and_requests_at_once(daemon: Daemon) -> None:
     deployments = daemon.api("GET", "/workers/scripts/busy/deployments").result["deployments"]
     current = deployments[0]["versions"][0]["version_id"]
     assert daemon.function("busy").text == daemon.function(f"{current[:8]}.busy").text
+
+
+def test_a_function_knows_its_own_version(daemon: Daemon) -> None:
+    """
+    `version_metadata` gives id, tag and time of the version that runs.
+    """
+    stored = daemon.upload(
+        "selfaware",
+        "export default { fetch(_, env) { return Response.json(env.ME); } };",
+        bindings=[{"name": "ME", "type": "version_metadata"}],
+        annotations={"workers/tag": "v7"},
+    ).result
+    seen = daemon.function("selfaware").document
+    assert seen["id"] == stored["version_id"]
+    assert seen["tag"] == "v7"
+    assert seen["timestamp"] == stored["created_on"]
+    shown = daemon.api("GET", f"/workers/scripts/selfaware/versions/{seen['id']}").result
+    assert shown["resources"]["bindings"] == [{"name": "ME", "type": "version_metadata"}]

@@ -96,6 +96,7 @@ class BindingKind(enum.Enum):
 
     PLAIN_TEXT = "plain_text"
     JSON = "json"
+    VERSION_METADATA = "version_metadata"
 
     @property
     def is_value(self) -> bool:

@@ -4,7 +4,7 @@ from importlib import resources
 from typing import Final
 
 _SHARED: Final = ("document.js",)
-ROUTER: Final = ("router.js", *_SHARED, "errors.js", "traces.js")
+ROUTER: Final = ("router.js", *_SHARED, "bindings.js", "errors.js", "traces.js")
 CHECK: Final = ("check.js", *_SHARED)
 
 

@@ -252,7 +252,12 @@ def _json(name: str, entry: dict[str, Any]) -> Binding:
     return Binding(name=name, kind=BindingKind.JSON, value=entry["json"])
 
 
+def _version_metadata(name: str, _entry: dict[str, Any]) -> Binding:
+    return Binding(name=name, kind=BindingKind.VERSION_METADATA, value={})
+
+
 _READERS: Final[Mapping[str, Callable[[str, dict[str, Any]], Binding]]] = {
     "plain_text": _plain_text,
     "json": _json,
+    "version_metadata": _version_metadata,
 }

@@ -16,7 +16,10 @@ export default {
 async function check(buffer, env) {
   let code;
   try {
-    ({ code } = decode(buffer));
+    let header;
+    ({ code, header } = decode(buffer));
+    // Bindings are there by name, and do nothing: loading has no request to use them in.
+    for (const { name } of header.bindings) code.env[name] = {};
   } catch (error) {
     return { error: String(error) };
   }

@@ -67,9 +67,9 @@ const CONTENT = {
   esm: (bytes) => ({ js: utf8.decode(bytes) }),
   cjs: (bytes) => ({ cjs: utf8.decode(bytes) }),
   text: (bytes) => ({ text: utf8WithMark.decode(bytes) }),
-  data: (bytes) => ({ data: bytes }),
+  data: (bytes) => ({ data: bytes.slice().buffer }),
   json: (bytes, name) => ({ json: parse(utf8.decode(bytes), name) }),
-  wasm: (bytes) => ({ wasm: bytes }),
+  wasm: (bytes) => ({ wasm: bytes.slice().buffer }),
 };
 
 function parse(text, name) {
@@ -81,7 +81,7 @@ function parse(text, name) {
 }
 
 /**
- * Decode an ArrayBuffer; throws when it is not a whole document or has a module that cannot be.
+ * Decode an ArrayBuffer, which is used up by it; throws when it is not a whole document or has a module that cannot be.
  *
  * Returns the header and the part of the loader's code object that follows from it.
  */
@@ -96,11 +96,13 @@ export function decode(buffer) {
     if (end > buffer.byteLength) throw new RangeError("the load document is cut short");
     // Kinds without an entry, such as source maps, are not for the isolate.
     if (Object.hasOwn(CONTENT, kind)) {
-      modules[name] = CONTENT[kind](buffer.slice(offset, end), name);
+      modules[name] = CONTENT[kind](new Uint8Array(buffer, offset, size), name);
     }
     offset = end;
   }
   if (offset !== buffer.byteLength) throw new RangeError("the load document is too long");
+  // Gives the memory back now. As garbage it would not press enough to be collected for long.
+  buffer.transfer(0);
   const mainModule = PRIVATE + ".js";
   modules[mainModule] = { js: shim(header.main) };
   return {

@@ -4,6 +4,7 @@
 // fails or is asked by the daemon. `request.cf` is ours: the relay sets it on every request.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { objects } from "bindings.js";
 import { decode, evict, PRIVATE, whenStarted } from "document.js";
 import { LOAD_FAILED, THREW, UNAVAILABLE, errorPage } from "errors.js";
 import { Traces } from "traces.js";
@@ -106,7 +107,8 @@ async function start(version, env, ctx) {
 async function fetchCode(version, env, ctx) {
   const response = await env.DAEMON.fetch("http://daemon/versions/" + encodeURIComponent(version));
   if (response.status !== 200) throw new Error("the daemon answered " + response.status);
-  const { code } = decode(await response.arrayBuffer());
+  const { code, header } = decode(await response.arrayBuffer());
+  Object.assign(code.env, objects(header, ctx, env));
   code.globalOutbound = env.INTERNET;
   code.tails = [ctx.exports.Tail({ props: { version } })];
   return code;
