@@ -389,9 +389,9 @@ class RelayCase(TestCase):
 
     @in_asyncio
     async def setUp(self) -> None:  # type: ignore[override]
-        directory = tempfile.TemporaryDirectory(prefix="wfi-")
-        self.addCleanup(directory.cleanup)
-        self.directory = Path(directory.name)
+        # Not `addCleanup`: trial calls that before `tearDown`.
+        self.temporary = tempfile.TemporaryDirectory(prefix="wfi-")
+        self.directory = Path(self.temporary.name)
         self.cell = Cell(self.directory, "cell")
         self.api = Cell(self.directory, "api")
         await self.cell.start()
@@ -427,6 +427,7 @@ class RelayCase(TestCase):
         await twisted(self.ingress.stop())
         await self.cell.stop()
         await self.api.stop()
+        self.temporary.cleanup()
         stats = self.ingress.stats()
         assert not self.cell.errors + self.api.errors, self.cell.errors + self.api.errors
         assert stats.connections == stats.in_flight == stats.tunnels == 0, stats

@@ -34,6 +34,7 @@ class RelayLimits:
         idle_connection_seconds: workerd closes a connection after 15 s without a request; ours
             are gone before.
         misses_per_minute: Version prefixes that one client address may guess wrong (429).
+        certificate_seconds: How often certificate files are looked at.
         tick_seconds: The coarse timer.
     """
 
@@ -57,4 +58,5 @@ class RelayLimits:
     idle_connections: int = 256
     idle_connection_seconds: float = 10
     misses_per_minute: int = 20
+    certificate_seconds: float = 10
     tick_seconds: float = 0.5

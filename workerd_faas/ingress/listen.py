@@ -138,6 +138,7 @@ async def listen(
         CertificateError,
         LookupError,
         OSError,
+        OverflowError,
         RuntimeError,
         TypeError,
         ValueError,
@@ -176,7 +177,7 @@ def parse_tls_endpoint(endpoint: str) -> tuple[str, CertificateFiles]:
         known = ", ".join(sorted(_TLS_ARGUMENTS))
         raise ValueError(f"{min(unknown, default='too many parts')}: ssl: takes {known}")
     port = named.get("port", "")
-    if not (port.isascii() and port.isdigit()):
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise ValueError("it names no port")
     if "privateKey" not in named:
         raise ValueError("it names no key: add privateKey=FILE and certKey=FILE (PEM)")

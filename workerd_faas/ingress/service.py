@@ -22,7 +22,6 @@ from workerd_faas.ingress.relay import Relay
 from workerd_faas.ingress.timers import Timers
 from workerd_faas.usecases.ports import Cells
 
-_CERTIFICATE_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 5.0
 
@@ -193,7 +192,7 @@ class Ingress:
 
     def _look_at_certificates(self, now: float) -> None:
         if now >= self._next_look:
-            self._next_look = now + _CERTIFICATE_SECONDS
+            self._next_look = now + self._relay.limits.certificate_seconds
             for port in self._ports:
                 if port.certificates is not None:
                     port.certificates.reload_if_changed()
