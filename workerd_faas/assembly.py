@@ -10,13 +10,8 @@ from typing import Any, Final
 
 import attrs
 from twisted.application.service import IService
-from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
-from twisted.web.server import Site
 
-from workerd_faas import welcome
 from workerd_faas.api.app import Api, Routes
 from workerd_faas.api.home import HomeRoutes
 from workerd_faas.api.oauth import OAuthRoutes
@@ -29,9 +24,8 @@ from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.limits import RelayLimits
-from workerd_faas.ingress.listen import ListenError
 from workerd_faas.ingress.service import Ingress
-from workerd_faas.lifecycle import OwnedJobs, ServiceManager, Stage, StagedService, StartRefused
+from workerd_faas.lifecycle import OwnedJobs, ServiceManager, Stage, StagedService
 from workerd_faas.logs import json_observer
 from workerd_faas.oidc.devprovider.backchannel import socket_agent
 from workerd_faas.oidc.devprovider.provider import DevProvider, NotLocal
@@ -43,9 +37,10 @@ from workerd_faas.runtime import binary
 from workerd_faas.runtime.check import CheckCells, CheckOptions
 from workerd_faas.runtime.fleet import Fleet, FleetOptions, Isolation
 from workerd_faas.settings.model import Settings
+from workerd_faas.stages import ApiStage, IngressStage, LoginStage, StoreStage, WelcomeStage
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
-from workerd_faas.store.database import DatabaseUnusable, SQLiteDatabase
+from workerd_faas.store.database import SQLiteDatabase
 from workerd_faas.store.identity import SQLIdentity
 from workerd_faas.usecases.function_log import RecentEvents
 from workerd_faas.usecases.health import Health
@@ -60,7 +55,6 @@ from workerd_faas.usecases.loading import StoredVersions
 from workerd_faas.usecases.workers import Workers
 
 DEV_PROVIDER: Final = "/dev-provider"
-EXAMPLES_ACCOUNT: Final = "examples"
 
 
 @attrs.frozen
@@ -123,7 +117,8 @@ class _Assembly:
             limits=self.limits,
         )
         self._make_login()
-        self.api = Api(self._areas())
+        api = Api(self._areas())
+        self.api_site = api.site(reactor, max_upload=self.limits.body)
 
     def _make_runtime(self) -> None:
         settings = self.settings
@@ -280,15 +275,18 @@ class _Assembly:
         )
         stages: list[tuple[str, Stage]] = [
             ("directory", DirectoryStage(self.data)),
-            ("store", _StoreStage(self)),
+            ("store", StoreStage(self.database, self.catalog, self.bundles, self.routes)),
             ("checks", self.checks),
             ("cells", self.fleet),
             ("jobs", self.jobs),
-            ("login", _LoginStage(self.relying_party)),
-            ("api", _ApiStage(self)),
-            ("welcome", _WelcomeStage(self)),
-            ("ingress", _IngressStage(ingress, settings)),
+            ("login", LoginStage(self.relying_party)),
+            ("api", ApiStage(self.reactor, self.api_site, self.api_socket)),
         ]
+        if settings.dev:
+            stages.append(
+                ("welcome", WelcomeStage(self.catalog, self.identity, self.workers, self.clock))
+            )
+        stages.append(("ingress", IngressStage(ingress, settings)))
         manager = ServiceManager.from_environment(self.reactor, os.environ)
         observer = json_observer(sys.stdout) if settings.log_format == "json" else None
         return StagedService(self.reactor, stages, manager, observer, ingress.reload)
@@ -297,110 +295,3 @@ class _Assembly:
 def _made(directory: Path) -> Path:
     directory.mkdir(mode=0o700, exist_ok=True)
     return directory
-
-
-@attrs.frozen
-class _StoreStage:
-    assembly: _Assembly
-
-    log = Logger()
-
-    async def start(self) -> None:
-        assembly = self.assembly
-        try:
-            await assembly.database.start()
-        except DatabaseUnusable as error:
-            raise StartRefused(str(error)) from error
-        assembly.routes.load(await assembly.catalog.routes())
-        swept = await assembly.bundles.sweep(await assembly.catalog.bundles())
-        if swept:
-            self.log.info("{count} unreferenced bundle files removed", count=swept)
-
-    async def stop(self) -> None:
-        await self.assembly.database.stop()
-
-
-@attrs.frozen
-class _LoginStage:
-    relying_party: RelyingParty
-
-    async def start(self) -> None:
-        """The provider is first asked at the first login."""
-
-    async def stop(self) -> None:
-        self.relying_party.stop()
-
-
-@attrs.define
-class _ApiStage:
-    assembly: _Assembly
-    _site: Site | None = None
-    _port: IListeningPort | None = None
-
-    async def start(self) -> None:
-        assembly = self.assembly
-        assembly.api_socket.unlink(missing_ok=True)
-        site = assembly.api.site(assembly.reactor, max_upload=assembly.limits.body)
-        self._port = assembly.reactor.listenUNIX(str(assembly.api_socket), site, mode=0o600)
-
-    async def stop(self) -> None:
-        if self._port is not None:
-            await maybeDeferred(self._port.stopListening)
-
-
-@attrs.frozen
-class _WelcomeStage:
-    """
-    With `--dev`, an installation without functions gets one to look at.
-    """
-
-    assembly: _Assembly
-
-    log = Logger()
-
-    async def start(self) -> None:
-        assembly = self.assembly
-        if not assembly.settings.dev or await assembly.catalog.routes():
-            return
-        account = await assembly.identity.operator_account(EXAMPLES_ACCOUNT, assembly.clock.now())
-
-        async def read() -> Any:
-            return welcome.upload()
-
-        await assembly.workers.upload(welcome.target(account), read, source="api", deploy=True)
-
-    async def stop(self) -> None:
-        """Nothing to do."""
-
-
-@attrs.frozen
-class _IngressStage:
-    ingress: Ingress
-    settings: Settings
-
-    log = Logger()
-
-    async def start(self) -> None:
-        try:
-            await self.ingress.start()
-        except ListenError as error:
-            raise StartRefused(str(error)) from error
-        public = self.settings.public
-        for warning in self.settings.warnings:
-            self.log.warn("{warning}", warning=warning)
-        self.log.info(
-            "{api} serves functions at {functions}",
-            api=public.api,
-            functions=public.function("<function>"),
-        )
-        if self.settings.dev:
-            self.log.info(
-                "example: {example} (or: curl -H 'Host: {host}' {api})",
-                example=public.function(welcome.NAME),
-                host=f"{welcome.NAME}.{public.base_domain}",
-                api=public.api,
-            )
-
-    async def stop(self) -> None:
-        await self.ingress.drain(self.settings.drain_timeout)
-        await self.ingress.stop()

@@ -1,0 +1,181 @@
+"""The stages of the daemon that are more than one object's own start and stop."""
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.web.server import Site
+
+from workerd_faas import welcome
+from workerd_faas.domain.routing import RoutingTable
+from workerd_faas.ingress.listen import ListenError
+from workerd_faas.ingress.service import Ingress
+from workerd_faas.lifecycle import StartRefused
+from workerd_faas.oidc.relyingparty import RelyingParty
+from workerd_faas.settings.model import Settings
+from workerd_faas.store.bundles import BundleDirectory
+from workerd_faas.store.catalog import SQLCatalog
+from workerd_faas.store.database import DatabaseUnusable, SQLiteDatabase
+from workerd_faas.store.identity import SQLIdentity
+from workerd_faas.usecases.ports import WallClock
+from workerd_faas.usecases.upload import Upload
+from workerd_faas.usecases.workers import Workers
+
+EXAMPLES_ACCOUNT = "examples"
+"""The operator-made account that the example function belongs to."""
+
+
+@attrs.frozen
+class StoreStage:
+    """
+    Opens the database, fills the routing table and removes bundles that nobody refers to.
+    """
+
+    database: SQLiteDatabase
+    catalog: SQLCatalog
+    bundles: BundleDirectory
+    routes: RoutingTable
+
+    log = Logger()
+
+    async def start(self) -> None:
+        """
+        See `lifecycle.Stage.start`.
+        """
+        try:
+            await self.database.start()
+        except DatabaseUnusable as error:
+            raise StartRefused(str(error)) from error
+        self.routes.load(await self.catalog.routes())
+        # Nothing is uploaded yet, so what no version refers to is left from an earlier run.
+        swept = await self.bundles.sweep(await self.catalog.bundles())
+        if swept:
+            self.log.info("{count} unreferenced bundle files removed", count=swept)
+
+    async def stop(self) -> None:
+        """
+        See `lifecycle.Stage.stop`.
+        """
+        await self.database.stop()
+
+
+@attrs.frozen
+class LoginStage:
+    """
+    The identity provider is asked at the first login, not at the start.
+    """
+
+    relying_party: RelyingParty
+
+    async def start(self) -> None:
+        """
+        See `lifecycle.Stage.start`.
+        """
+
+    async def stop(self) -> None:
+        """
+        See `lifecycle.Stage.stop`.
+        """
+        self.relying_party.stop()
+
+
+@attrs.define
+class ApiStage:
+    """
+    The API on its unix socket, where the relay finds it.
+    """
+
+    reactor: Any
+    site: Site
+    path: Path
+    _port: IListeningPort | None = None
+
+    async def start(self) -> None:
+        """
+        See `lifecycle.Stage.start`.
+        """
+        self.path.unlink(missing_ok=True)
+        self._port = self.reactor.listenUNIX(str(self.path), self.site, mode=0o600)
+
+    async def stop(self) -> None:
+        """
+        See `lifecycle.Stage.stop`.
+        """
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+
+
+@attrs.frozen
+class WelcomeStage:
+    """
+    An installation for development that has no function yet gets one to look at.
+    """
+
+    catalog: SQLCatalog
+    identity: SQLIdentity
+    workers: Workers
+    clock: WallClock
+
+    async def start(self) -> None:
+        """
+        See `lifecycle.Stage.start`.
+        """
+        if await self.catalog.routes():
+            return
+        account = await self.identity.operator_account(EXAMPLES_ACCOUNT, self.clock.now())
+
+        async def read() -> Upload:
+            return welcome.upload()
+
+        await self.workers.upload(welcome.target(account), read, source="api", deploy=True)
+
+    async def stop(self) -> None:
+        """
+        See `lifecycle.Stage.stop`.
+        """
+
+
+@attrs.frozen
+class IngressStage:
+    """
+    Opens the public port last and says where everything is.
+    """
+
+    ingress: Ingress
+    settings: Settings
+
+    log = Logger()
+
+    async def start(self) -> None:
+        """
+        See `lifecycle.Stage.start`.
+        """
+        try:
+            await self.ingress.start()
+        except ListenError as error:
+            raise StartRefused(str(error)) from error
+        public = self.settings.public
+        for warning in self.settings.warnings:
+            self.log.warn("{warning}", warning=warning)
+        self.log.info(
+            "{api} serves functions at {functions}",
+            api=public.api,
+            functions=public.function("<function>"),
+        )
+        if self.settings.dev:
+            self.log.info(
+                "example: {example} (or: curl -H 'Host: {host}' {api})",
+                example=public.function(welcome.NAME),
+                host=f"{welcome.NAME}.{public.base_domain}",
+                api=public.api,
+            )
+
+    async def stop(self) -> None:
+        """
+        See `lifecycle.Stage.stop`.
+        """
+        await self.ingress.drain(self.settings.drain_timeout)
+        await self.ingress.stop()
