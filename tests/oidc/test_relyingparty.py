@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import jwt
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -346,6 +347,19 @@ class AnswerTests(ProviderCase):
             found = "code" if "code" in final.query else final.query["error"]
             self.assertEqual(found, expected, (announced, iss))
 
+    async def test_an_answer_without_one_code_is_no_answer(self) -> None:
+        """
+        No code, an empty one, or anything twice: `access_denied`, and the provider is not asked.
+        """
+        for tail in ("", "&code=", "&code=a&code=b", "&code=a&iss=x&iss=y", "&code=a&z=1&z=1"):
+            world = await self.world()
+            browser = world.browser()
+            begun = await browser.request("GET", world.authorize_url())
+            state = quote(begun.query["state"])
+            final = await browser.request("GET", f"{world.url}/auth/callback?state={state}{tail}")
+            self.assertEqual(final.query["error"], "access_denied", tail)
+            self.assertEqual(world.provider.asked["/token"], 0)
+
     async def test_the_client_authenticates_as_the_provider_wants(self) -> None:
         """
         In the header unless the metadata offer only the form; both survive odd characters.
@@ -487,12 +501,16 @@ class TroubleTests(ProviderCase):
 
     async def test_compressed_answers_are_not_unpacked(self) -> None:
         """
-        A small body that would become a large one is refused.
+        We ask for plain ones, and take a compressed one for the bomb that it may be.
         """
         world = await self.world()
-        bomb = gzip.compress(b" " * (50 << 20))
-        world.provider.broken["/token"] = status(200, bomb, content_encoding="gzip")
-        await self.check(world, "temporarily_unavailable")
+        keys = json.dumps({"keys": [FIRST_KEY.jwk]}).encode()
+        for body in (gzip.compress(keys), gzip.compress(b" " * (50 << 20))):
+            world.provider.broken["/jwks"] = status(200, body, content_encoding="gzip")
+            await self.check(world, "temporarily_unavailable")
+            world.time.ahead += 1
+        world.provider.broken["/jwks"] = status(200, keys, content_encoding="identity")
+        await self.check(world, "code")
 
     async def test_metadata_that_lie_are_refused(self) -> None:
         """

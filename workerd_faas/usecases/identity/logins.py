@@ -41,6 +41,7 @@ from workerd_faas.usecases.identity.ports import (
 
 LOGIN_LIFETIME: Final = timedelta(minutes=10)
 CODE_LIFETIME: Final = timedelta(seconds=60)
+NOT_ACCEPTED: Final = "The identity provider's answer was not accepted."
 
 
 @attrs.define(auto_exc=True)
@@ -215,15 +216,18 @@ class Logins:
         return login
 
     async def _code(self, login: _Login, answer: Parameters) -> str:
-        answer.refuse_repeated()
-        error = answer.values.get("error")
+        error = answer.once("error")
         if error is not None:
             said = described(f"{error} {answer.values.get('error_description', '')}".strip())
             self.log.info("The identity provider refused a login: {said}", said=said)
             raise OAuthError("access_denied", f"The identity provider said: {said}")
+        code = answer.once("code")
+        if code is None or answer.repeated:
+            self.log.error("The identity provider's answer has no code, or something twice")
+            raise OAuthError("access_denied", NOT_ACCEPTED)
         try:
             identity = await self.provider.identify(
-                code=answer.require("code"),
+                code=code,
                 nonce=login.nonce,
                 verifier=login.verifier,
                 issuer=answer.values.get("iss"),
@@ -232,17 +236,15 @@ class Logins:
             raise self._unavailable(unavailable) from unavailable
         except ProviderRefused as refused:
             self.log.error("A login was refused: {reason}", reason=refused.reason)
-            raise OAuthError(
-                "access_denied", "The identity provider's answer was not accepted."
-            ) from refused
+            raise OAuthError("access_denied", NOT_ACCEPTED) from refused
         if not self.policy.admits(identity.subject, identity.email):
             self.log.info("LOGIN_ALLOW does not admit {subject}", subject=identity.subject)
             raise OAuthError("access_denied", "You may not log in on this server.")
         now = self.clock.now()
         user = await self.store.user(identity, now)
-        code = write_credential(CredentialKind.CODE, secrets.token_bytes(32))
+        ours = write_credential(CredentialKind.CODE, secrets.token_bytes(32))
         stored = StoredCode(
-            digest=digest(code),
+            digest=digest(ours),
             user_id=user.id,
             client_id=login.request.client_id,
             redirect_uri=login.request.back.redirect_uri,
@@ -251,7 +253,7 @@ class Logins:
             expires_at=now + CODE_LIFETIME,
         )
         await self.store.add_code(stored, now)
-        return code
+        return ours
 
     def _unavailable(self, error: ProviderUnavailable) -> OAuthError:
         self.log.error("The identity provider is not available: {reason}", reason=error.reason)
