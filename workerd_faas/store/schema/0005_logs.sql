@@ -1,0 +1,1 @@
+-- The log of functions is in a file of its own (workerd_faas/store/logs.py): nothing of it is here.
