@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -38,10 +38,12 @@ from workerd_faas.runtime.check import CheckCells, CheckOptions
 from workerd_faas.runtime.fleet import Fleet, FleetOptions, Isolation
 from workerd_faas.settings.model import Settings
 from workerd_faas.stages import ApiStage, IngressStage, LoginStage, StoreStage, WelcomeStage
+from workerd_faas.store import keyfile
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
 from workerd_faas.store.identity import SQLIdentity
+from workerd_faas.store.vault import FernetVault
 from workerd_faas.usecases.function_log import RecentEvents
 from workerd_faas.usecases.health import Health
 from workerd_faas.usecases.identity.access_tokens import AccessTokens
@@ -52,6 +54,7 @@ from workerd_faas.usecases.identity.logins import Logins
 from workerd_faas.usecases.identity.machine_tokens import MachineTokens
 from workerd_faas.usecases.identity.sessions import Sessions
 from workerd_faas.usecases.loading import StoredVersions
+from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.workers import Workers
 
 DEV_PROVIDER: Final = "/dev-provider"
@@ -79,7 +82,7 @@ def build(reactor: Any, settings: Settings) -> IService:
     """
     try:
         return _Assembly(reactor, settings).service()
-    except (OSError, NotLocal, binary.NoWorkerd) as error:
+    except (OSError, NotLocal, binary.NoWorkerd, keyfile.KeyFileUnusable) as error:
         raise SystemExit(f"workerd-faas cannot start: {error}") from error
 
 
@@ -105,10 +108,13 @@ class _Assembly:
         self.catalog = SQLCatalog(self.database)
         self.identity = SQLIdentity(self.database)
         self.bundles = BundleDirectory(reactor, self.data.bundles)
+        self.vault = FernetVault(self._secrets_keys())
+        self.secrets = SecretValues(catalog=self.catalog, vault=self.vault)
         self._make_runtime()
         self.workers = Workers(
             catalog=self.catalog,
             bundles=self.bundles,
+            secrets=self.secrets,
             checker=self.checks,
             cells=self.fleet,
             routes=self.routes,
@@ -127,7 +133,12 @@ class _Assembly:
             reactor=self.reactor,
             binary=workerd,
             directory=_made(self.run / "f"),
-            loader=StoredVersions(catalog=self.catalog, bundles=self.bundles, routes=self.routes),
+            loader=StoredVersions(
+                catalog=self.catalog,
+                secrets=self.secrets,
+                bundles=self.bundles,
+                routes=self.routes,
+            ),
             events=self.events,
             options=FleetOptions(
                 isolation=Isolation(settings.isolation.value),
@@ -144,6 +155,14 @@ class _Assembly:
             directory=_made(self.run / "c"),
             options=CheckOptions(load=settings.check_timeout),
         )
+
+    def _secrets_keys(self) -> Callable[[], Sequence[str]]:
+        given = self.settings.secrets_keys
+        if given:
+            return lambda: given
+        file = self.data.secrets_key
+        keyfile.read_keys(file)  # a file that is no good keeps the daemon from starting
+        return lambda: keyfile.read_keys(file)
 
     def _make_login(self) -> None:
         settings = self.settings

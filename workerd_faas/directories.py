@@ -12,6 +12,7 @@ import attrs
 
 from workerd_faas.lifecycle import StartRefused
 from workerd_faas.store.database import FILE_NAME
+from workerd_faas.store.keyfile import FILE_NAME as KEY_FILE_NAME
 from workerd_faas.store.lock import AlreadyRunning, DirectoryLock
 
 MAX_RUN_PATH: Final = 60
@@ -39,6 +40,13 @@ class DataDirectory:
         The directory of bundles.
         """
         return self.path / "bundles"
+
+    @property
+    def secrets_key(self) -> Path:
+        """
+        The file of generated keys for secrets.
+        """
+        return self.path / KEY_FILE_NAME
 
     def make(self) -> None:
         """

@@ -23,6 +23,7 @@ from workerd_faas.lifecycle import OwnedJobs
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
+from workerd_faas.store.vault import FernetVault
 from workerd_faas.testing.fakes import (
     AcceptingChecker,
     KnownBearers,
@@ -31,9 +32,13 @@ from workerd_faas.testing.fakes import (
 )
 from workerd_faas.usecases.function_log import RecentEvents
 from workerd_faas.usecases.ports import Checker
+from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.workers import Workers
 
 reactor: Any = global_reactor
+
+KEY = "mC8TK0q9jzO3Gm6pY0mUHOSTQ7wlFhRkTu9Yc2o7cBs="
+"""Encrypts secrets in tests."""
 
 ESM = "application/javascript+module"
 INDEX = ("index.js", ESM, b"export default {}")
@@ -121,8 +126,10 @@ class PlatformTestCase(TestCase):
         self.catalog = SQLCatalog(self.database)
         self.checker = self.make_checker()
         self.bundles = BundleDirectory(reactor, self.bundle_directory)
+        self.secrets = SecretValues(catalog=self.catalog, vault=FernetVault(lambda: [KEY]))
         self.workers = Workers(
             catalog=self.catalog,
+            secrets=self.secrets,
             bundles=self.bundles,
             checker=self.checker,
             cells=self.cells,

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography.fernet import Fernet
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
@@ -22,7 +23,9 @@ from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
+from workerd_faas.store.vault import FernetVault
 from workerd_faas.usecases.loading import StoredVersions
+from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.wire.bundle import encode_bundle
 
 reactor: Any = global_reactor
@@ -49,7 +52,12 @@ class StoredVersionsTests(TestCase):
         self.bundles = BundleDirectory(reactor, self.directory / "bundles")
         self.routes = RoutingTable()
         self.versions = StoredVersions(
-            catalog=self.catalog, bundles=self.bundles, routes=self.routes
+            catalog=self.catalog,
+            secrets=SecretValues(
+                catalog=self.catalog, vault=FernetVault(lambda: [Fernet.generate_key().decode()])
+            ),
+            bundles=self.bundles,
+            routes=self.routes,
         )
         self.events: list[Any] = []
         observer: Any = self.events.append

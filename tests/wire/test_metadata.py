@@ -53,7 +53,7 @@ def test_what_wrangler_sends_is_understood() -> None:
     )
     assert metadata.compatibility_flags == ("nodejs_compat",)
     assert (metadata.message, metadata.tag, metadata.alias) == ("hi", "v1", "next")
-    assert metadata.keep == frozenset()
+    assert metadata.keep == {BindingKind.SECRET_TEXT}
     assert metadata.notes == (
         "'code_update_strategy' is accepted but has no effect on this platform.",
     )

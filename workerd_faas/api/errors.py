@@ -25,7 +25,16 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.VERSION_AMBIGUOUS: (409, 10009),
     Kind.ALIAS_NOT_FOUND: (404, 10010),
     Kind.DEPLOYMENT_INVALID: (400, 10011),
+    Kind.TARGET_NOT_FOUND: (400, 10143),
+    Kind.GRANT_NOT_FOUND: (404, 10144),
+    Kind.INVALID_SCHEDULE: (400, 10100),
     Kind.NAME_TAKEN: (403, 10012),
+    Kind.BINDING_NOT_FOUND: (404, 10056),
+    Kind.BINDING_NAME_TAKEN: (400, 10053),
+    Kind.NEWEST_NOT_DEPLOYED: (400, 10215),
+    Kind.NO_VERSIONS: (404, 10222),
+    Kind.SECRETS_CHANGED: (409, 10220),
+    Kind.SECRET_UNREADABLE: (500, 10513),
     Kind.HOST_INVALID: (400, 10017),
     Kind.HOST_UNKNOWN: (404, 10018),
     Kind.FUNCTION_NOT_FOUND: (404, 10019),
@@ -39,7 +48,8 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.INTERNAL: (500, 10500),
 }
 """
-10000, 10007, 10021, 10027, 10057 and 10090 are what Wrangler acts on; the others it only prints.
+Wrangler acts on 10000, 10007, 10021, 10027, 10057, 10090, 10215, 10220 and 10222; the others it
+only prints.
 """
 
 

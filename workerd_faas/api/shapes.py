@@ -26,6 +26,8 @@ def binding(value: Binding) -> dict[str, Any]:
     A binding as it was uploaded.
     """
     shown: dict[str, Any] = {"name": value.name, "type": value.kind.value}
+    if value.kind is BindingKind.SECRET_TEXT:
+        return shown
     key = _VALUE_KEYS.get(value.kind)
     return {**shown, **value.value} if key is None else {**shown, key: value.value}
 

@@ -33,7 +33,17 @@ class Kind(enum.Enum):
     VERSION_AMBIGUOUS = "version_ambiguous"
     ALIAS_NOT_FOUND = "alias_not_found"
     DEPLOYMENT_INVALID = "deployment_invalid"
+    TARGET_NOT_FOUND = "target_not_found"
+    GRANT_NOT_FOUND = "grant_not_found"
+    INVALID_SCHEDULE = "invalid_schedule"
     NAME_TAKEN = "name_taken"
+    # Bindings and secrets of the newest version.
+    BINDING_NOT_FOUND = "binding_not_found"
+    BINDING_NAME_TAKEN = "binding_name_taken"
+    NEWEST_NOT_DEPLOYED = "newest_not_deployed"
+    NO_VERSIONS = "no_versions"
+    SECRETS_CHANGED = "secrets_changed"
+    SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 — a kind
     # Function hosts.
     HOST_INVALID = "host_invalid"
     HOST_UNKNOWN = "host_unknown"

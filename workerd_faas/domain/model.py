@@ -96,6 +96,7 @@ class BindingKind(enum.Enum):
 
     PLAIN_TEXT = "plain_text"
     JSON = "json"
+    SECRET_TEXT = "secret_text"  # noqa: S105 — a type
     VERSION_METADATA = "version_metadata"
 
     @property
@@ -103,7 +104,7 @@ class BindingKind(enum.Enum):
         """
         Whether the binding is a plain value in `env`; others are objects that the router makes.
         """
-        return self in {BindingKind.PLAIN_TEXT, BindingKind.JSON}
+        return self in {BindingKind.PLAIN_TEXT, BindingKind.JSON, BindingKind.SECRET_TEXT}
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +112,9 @@ class Binding:
     """
     One entry of `env`. `value` is a string for `plain_text`, any JSON value for `json`, and for
     the others a JSON object: the fields of the upload beside name and type.
+
+    A `secret_text` has its text only while it is uploaded, checked or loaded; that of a stored
+    version has `{"secret": id}`, which `usecases.secrets` turns into the text.
     """
 
     name: str

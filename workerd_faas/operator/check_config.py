@@ -28,6 +28,9 @@ def described(settings: Settings) -> dict[str, Any]:
         "client_id": provider.client_id if provider else "built-in",
         "redirect_uri": settings.redirect_uri,
         "login_allow": list(settings.login_allow),
+        "secrets_key": (
+            f"{len(settings.secrets_keys)} given" if settings.secrets_keys else "made in data_dir"
+        ),
         "workerd": str(settings.workerd) if settings.workerd else "found by itself",
         "isolation": settings.isolation.value,
         "egress_allow": [str(network) for network in settings.egress_allow],

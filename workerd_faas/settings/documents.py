@@ -37,7 +37,8 @@ def env_example() -> str:
             if setting.secret:
                 lines.append(f"# {setting.name} itself: {setting.example}")
                 stem = setting.name.lower().replace("_", "-")
-                lines.append(f"{setting.file_name}=/etc/workerd-faas/{stem}")
+                off = "" if setting.required else "#"
+                lines.append(f"{off}{setting.file_name}=/etc/workerd-faas/{stem}")
             elif setting.required:
                 lines.append(f"{setting.name}={setting.example}")
             else:

@@ -77,6 +77,7 @@ def load(
         provider=_provider(values),
         redirect_uri=values["OIDC_REDIRECT_URI"] or f"{public.api}/auth/callback",
         login_allow=values["LOGIN_ALLOW"] or (),
+        secrets_keys=values["SECRETS_KEY"],
         workerd=values["WORKERD"],
         isolation=Isolation(values["ISOLATION"]),
         egress_allow=values["EGRESS_ALLOW"] or (),

@@ -14,6 +14,10 @@ def _hidden(secret: str | None) -> str:
     return "None" if secret is None else "<hidden>"
 
 
+def _secret_keys(keys: tuple[str, ...] | None) -> str:
+    return "None" if keys is None else f"<{len(keys)} hidden>"
+
+
 class Isolation(enum.Enum):
     """
     What shares a workerd process.
@@ -55,6 +59,7 @@ class Settings:
         redirect_uri: Where the provider sends browsers back to.
         login_allow: Rules as `settings.values.login_rules` gives them; empty: all users of the
             provider.
+        secrets_keys: Keys that encrypt secrets, the newest first; None: kept below `data_dir`.
         workerd: None: found by itself.
         warnings: What works but deserves a line in the log.
     """
@@ -70,6 +75,7 @@ class Settings:
     provider: Provider | None
     redirect_uri: str
     login_allow: tuple[str, ...]
+    secrets_keys: tuple[str, ...] | None = attrs.field(repr=_secret_keys)
     workerd: Path | None
     isolation: Isolation
     egress_allow: tuple[Network, ...]

@@ -212,6 +212,16 @@ SETTINGS: Final = (
     ),
     Setting(
         group=_FUNCTIONS,
+        name="SECRETS_KEY",
+        meaning="The key that encrypts the secrets of functions in the database: the base64 of 32 "
+        "random bytes; several, the newest first, while a key is replaced",
+        read=values.secrets_keys,
+        secret=True,
+        default_words="made and kept in DATA_DIR",
+        example="the output of: openssl rand -base64 32",
+    ),
+    Setting(
+        group=_FUNCTIONS,
         name="WORKERD",
         meaning="The workerd program",
         read=values.program,

@@ -4,6 +4,7 @@ Readers of single values: text in, a checked value out, `ValueError` saying what
 A message may quote the text only through `shown`, and the readers of secrets never do.
 """
 
+import base64
 import ipaddress
 import os
 import re
@@ -289,6 +290,27 @@ def signing_secret(value: str) -> str:
     if len(set(value)) < 8:
         raise ValueError(f"repeats a few characters and can be guessed: {advice}")
     return value
+
+
+def secrets_keys(value: str) -> tuple[str, ...]:
+    """
+    Keys for secrets, separated by commas or white space, each the base64 of 32 bytes, in either
+    alphabet. Given back in the alphabet of URLs. They are never quoted.
+    """
+    keys = []
+    for word in value.replace(",", " ").split():
+        key = word.translate(str.maketrans("+/", "-_"))
+        try:
+            octets = base64.b64decode(key, altchars=b"-_", validate=True)
+        except ValueError:
+            octets = b""
+        if len(octets) != SECRET_BYTES or len(set(octets)) < 8:
+            raise ValueError(
+                "has a key that is not the base64 of 32 random bytes: make one with: "
+                "openssl rand -base64 32"
+            )
+        keys.append(key)
+    return tuple(keys)
 
 
 def given_secret(value: str) -> str:

@@ -1,8 +1,9 @@
 """The catalog in SQL. Each public method is one transaction; the functions below it are its SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Cursor
+from types import MappingProxyType
 
 import attrs
 
@@ -40,7 +41,12 @@ class SQLCatalog:
         return await self._database.run(_bundles)
 
     async def add_version(
-        self, version: Version, *, deployment: Deployment | None = None, alias: str | None = None
+        self,
+        version: Version,
+        *,
+        deployment: Deployment | None = None,
+        alias: str | None = None,
+        secrets: Mapping[str, str] = MappingProxyType({}),
     ) -> Version:
         """
         See `usecases.ports.Catalog.add_version`.
@@ -48,11 +54,30 @@ class SQLCatalog:
 
         def work(cursor: Cursor) -> Version:
             stored = _add_version(cursor, version)
+            cursor.executemany(
+                "INSERT INTO secrets (id, function, sealed) VALUES (?, ?, ?)",
+                [(id_, version.function, sealed) for id_, sealed in secrets.items()],
+            )
             if deployment is not None:
                 _insert_deployment(cursor, deployment)
             if alias is not None:
                 _set_alias(cursor, version.function, alias, version.id, version.created_at)
             return stored
+
+        return await self._database.run(work)
+
+    async def secrets(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """
+        See `usecases.ports.Catalog.secrets`.
+        """
+
+        def work(cursor: Cursor) -> Mapping[str, str]:
+            found = {}
+            for id_ in ids:
+                cursor.execute("SELECT sealed FROM secrets WHERE id = ?", (id_,))
+                for (sealed,) in cursor:
+                    found[id_] = sealed
+            return found
 
         return await self._database.run(work)
 

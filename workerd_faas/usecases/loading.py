@@ -7,6 +7,7 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Version
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.usecases.ports import Bundles, Catalog, VersionLoader
+from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.wire.bundle import load_document
 
 
@@ -23,6 +24,7 @@ class StoredVersions:
     log = Logger()
 
     catalog: Catalog
+    secrets: SecretValues
     bundles: Bundles
     routes: RoutingTable
     _damaged: set[str] = attrs.Factory(set)
@@ -39,7 +41,8 @@ class StoredVersions:
                 await self._quarantine(version)
             raise
         self._damaged.discard(version.id)
-        return load_document(version, bundle)
+        bindings = await self.secrets.reveal(version.bindings)
+        return load_document(attrs.evolve(version, bindings=bindings), bundle)
 
     async def _quarantine(self, version: Version) -> None:
         self._damaged.add(version.id)

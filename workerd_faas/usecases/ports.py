@@ -7,7 +7,8 @@ Deferred that awaits them; a cancelled write may or may not have happened.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeVar
 
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.model import (
@@ -24,6 +25,8 @@ from workerd_faas.domain.routing import FunctionRoutes, Route
 from workerd_faas.domain.upstream import Upstream
 
 T = TypeVar("T")
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class WallClock(Protocol):
@@ -75,6 +78,26 @@ class Bundles(Protocol):
         """
 
 
+class Vault(Protocol):
+    """
+    Encrypts secrets at rest.
+    """
+
+    def seal(self, id_: str, text: str) -> str:
+        """
+        Encrypt a secret, bound to its id.
+        """
+
+    def open(self, id_: str, sealed: str) -> str:
+        """
+        The text of a sealed secret.
+
+        Raises:
+            Problem: `SECRET_UNREADABLE`: sealed with a key that is not there, damaged, or sealed
+                for another id.
+        """
+
+
 class Catalog(Protocol):
     """
     Functions, versions, deployments and aliases. Each method is one transaction.
@@ -86,14 +109,25 @@ class Catalog(Protocol):
         """
 
     async def add_version(
-        self, version: Version, *, deployment: Deployment | None = None, alias: str | None = None
+        self,
+        version: Version,
+        *,
+        deployment: Deployment | None = None,
+        alias: str | None = None,
+        secrets: Mapping[str, str] = _NONE,
     ) -> Version:
         """
         Store a version, and the function if this is its first; the store fills in `number`. With
         `deployment` it is also deployed, with `alias` also named so, in the same transaction.
+        `secrets` are the sealed ones that are new with it, by id.
 
         Raises:
             Problem: `NAME_TAKEN` when the name belongs to another account.
+        """
+
+    async def secrets(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """
+        The sealed secrets that there are among these, by id.
         """
 
     async def add_deployment(self, account_id: str, deployment: Deployment) -> Deployment:

@@ -14,6 +14,7 @@ from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.model import (
     Alias,
     Binding,
+    CheckReport,
     Code,
     Deployment,
     Function,
@@ -34,9 +35,10 @@ from workerd_faas.usecases.ports import (
     OwnedWork,
     WallClock,
 )
+from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.serial import SerialByName
 from workerd_faas.usecases.upload import Upload, check_env_size, merge_bindings
-from workerd_faas.wire.bundle import encode_bundle
+from workerd_faas.wire.bundle import decode_bundle, encode_bundle
 
 T = TypeVar("T")
 
@@ -70,6 +72,23 @@ class Stored:
     notes: tuple[str, ...]
 
 
+@attrs.frozen(kw_only=True)
+class Revision:
+    """
+    How a new version that differs from the newest one only in its bindings comes to be.
+
+    Attributes:
+        source: What asked for it: `wrangler`, `wrkst`, `api`.
+        deploy: Whether to deploy it at 100 % in the same transaction, which the newest version
+            must be deployed for.
+    """
+
+    source: str
+    deploy: bool
+    message: str | None = None
+    tag: str | None = None
+
+
 @attrs.define(kw_only=True, eq=False)
 class Workers:
     """
@@ -81,6 +100,7 @@ class Workers:
 
     catalog: Catalog
     bundles: Bundles
+    secrets: SecretValues
     checker: Checker
     cells: Cells
     routes: RoutingTable
@@ -112,6 +132,27 @@ class Workers:
             target, lambda: self._store(target, upload, source=source, deploy=deploy)
         )
 
+    async def revise(
+        self,
+        target: Target,
+        change: Callable[[Sequence[Binding]], tuple[Binding, ...]],
+        revision: Revision,
+    ) -> Stored:
+        """
+        Check and store a version with the code of the newest one and other bindings.
+
+        Args:
+            target: The function.
+            change: From the newest version's bindings to the new one's; a secret that stays is
+                left as it is. What it raises reaches the caller, and nothing was stored then.
+            revision: All the rest.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`, `NEWEST_NOT_DEPLOYED`; what the check finds.
+        """
+        account_for(target.principal, target.account_id)
+        return await self._change(target, lambda: self._revise(target, change, revision))
+
     async def deploy(
         self,
         target: Target,
@@ -120,19 +161,31 @@ class Workers:
         source: str,
         message: str | None = None,
         triggered_by: str | None = None,
+        force: bool = False,
     ) -> Deployment:
         """
         Let these versions serve the function, each its share. When this returns, the next request
         is served so.
 
+        Args:
+            target: The function.
+            splits: Versions with their shares.
+            source: What asked for it: `wrangler`, `wrkst`, `api`.
+            message: Why, for people.
+            triggered_by: One of `TRIGGERS`.
+            force: Whether to go back to an earlier version although secrets have changed since.
+
         Raises:
-            Problem: `DEPLOYMENT_INVALID`, `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `FORBIDDEN`.
+            Problem: `DEPLOYMENT_INVALID`, `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `FORBIDDEN`,
+                `SECRETS_CHANGED`.
         """
         account_for(target.principal, target.account_id)
         check_splits(splits)
         deployment = self._deployment(target, splits, source, message, triggered_by or "deployment")
 
         async def change() -> Deployment:
+            if len(splits) == 1 and not force:
+                await self._check_secrets_unchanged(target, splits[0].version_id)
             stored = await self.catalog.add_deployment(target.account_id, deployment)
             self.routes.deployed(target.function, stored.splits)
             self._log_deployed(target, stored)
@@ -290,7 +343,6 @@ class Workers:
         bindings = metadata.bindings
         if metadata.inherit or metadata.keep:
             bindings = merge_bindings(metadata, await self._newest_bindings(target))
-        check_env_size(bindings, self.limits)
         code = Code(
             main_module=metadata.main_module,
             modules=tuple(m for m in upload.modules if m.kind is not ModuleKind.SOURCE_MAP),
@@ -298,7 +350,7 @@ class Workers:
             compatibility_flags=metadata.compatibility_flags,
             bindings=bindings,
         )
-        report = await self.checker.check(target.function, code)
+        report = await self._checked(target, code)
         digest = await self.bundles.put(encode_bundle(code.main_module, upload.modules))
         version = Version(
             id=new_version_id(),
@@ -319,17 +371,105 @@ class Workers:
             message=metadata.message,
             tag=metadata.tag,
         )
+        return await self._add(
+            target, version, deploy=deploy, alias=metadata.alias, notes=metadata.notes
+        )
+
+    async def _checked(self, target: Target, code: Code) -> CheckReport:
+        plain = await self.secrets.reveal(code.bindings)
+        check_env_size(plain, self.limits)
+        return await self.checker.check(target.function, attrs.evolve(code, bindings=plain))
+
+    async def _add(
+        self,
+        target: Target,
+        version: Version,
+        *,
+        deploy: bool,
+        alias: str | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Stored:
+        sealed = self.secrets.seal(version.bindings)
+        version = attrs.evolve(version, bindings=sealed.bindings)
         deployment = None
         if deploy:
             everything = [Split(version_id=version.id, percentage=100)]
-            deployment = self._deployment(target, everything, source, metadata.message, "upload")
+            deployment = self._deployment(
+                target, everything, version.source, version.message, version.triggered_by
+            )
         stored = await self.catalog.add_version(
-            version, deployment=deployment, alias=metadata.alias
+            version, deployment=deployment, alias=alias, secrets=sealed.secrets
         )
-        self._announce(target, stored, deployment, metadata.alias)
-        return Stored(
-            version=stored, deployment=deployment, alias=metadata.alias, notes=metadata.notes
+        self._announce(target, stored, deployment, alias)
+        return Stored(version=stored, deployment=deployment, alias=alias, notes=notes)
+
+    async def _revise(
+        self,
+        target: Target,
+        change: Callable[[Sequence[Binding]], tuple[Binding, ...]],
+        revision: Revision,
+    ) -> Stored:
+        found = await self.catalog.versions(target.account_id, target.function, 1)
+        newest = found[0]
+        if revision.deploy:
+            await self._check_serves(target, newest)
+        bindings = change(newest.bindings)
+        modules = decode_bundle(await self.bundles.get(newest.bundle)).modules
+        code = Code(
+            main_module=newest.main_module,
+            modules=tuple(m for m in modules if m.kind is not ModuleKind.SOURCE_MAP),
+            compatibility_date=newest.compatibility_date,
+            compatibility_flags=newest.compatibility_flags,
+            bindings=bindings,
         )
+        report = await self._checked(target, code)
+        version = attrs.evolve(
+            newest,
+            id=new_version_id(),
+            number=0,
+            created_at=self.clock.now(),
+            author=target.principal.author,
+            source=revision.source,
+            bindings=bindings,
+            handlers=report.handlers,
+            startup_ms=report.startup_ms,
+            message=revision.message,
+            tag=revision.tag,
+            triggered_by="secret",
+        )
+        return await self._add(target, version, deploy=revision.deploy)
+
+    async def _check_serves(self, target: Target, newest: Version) -> None:
+        current = await self.catalog.deployments(target.account_id, target.function, 1)
+        if not any(split.version_id == newest.id for each in current for split in each.splits):
+            raise Problem(
+                kind=Kind.NEWEST_NOT_DEPLOYED,
+                message="The newest version of this Worker is not deployed, so a change of its "
+                "secrets cannot be deployed either: deploy it first, or change the secrets of a "
+                "new version with `versions secret`.",
+            )
+
+    async def _check_secrets_unchanged(self, target: Target, version_id: str) -> None:
+        """
+        Going back to an earlier version also takes its secrets back, which may be revoked ones.
+        """
+        account, function = target.account_id, target.function
+        current = await self.catalog.deployments(account, function, 1)
+        serving = [
+            await self.catalog.version(account, function, split.version_id)
+            for each in current
+            for split in each.splits
+        ]
+        wanted = await self.catalog.version(account, function, version_id)
+        latest = max(serving, key=lambda version: version.number, default=wanted)
+        if wanted.number >= latest.number:
+            return
+        changed = await self.secrets.changed(wanted.bindings, latest.bindings)
+        if changed:
+            raise Problem(
+                kind=Kind.SECRETS_CHANGED,
+                message=f"The following secrets have changed: {', '.join(changed)}",
+            )
 
     def _announce(
         self, target: Target, version: Version, deployment: Deployment | None, alias: str | None

@@ -17,7 +17,7 @@ DEFAULT_COMPATIBILITY_DATE: Final = "2021-11-02"
 _DATE: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _FLAG: Final = re.compile(r"[a-z0-9_]{1,100}")
 
-KEEP_NOTHING_OF: Final = frozenset({"secret_text", "secret_key"})
+KEEP_NOTHING_OF: Final = frozenset({"secret_key"})
 """Types that `keep_bindings` may name although no version here has any yet."""
 
 NOT_SUPPORTED: Final[Mapping[str, str]] = {
@@ -193,6 +193,16 @@ def _annotations(value: Any) -> dict[str, str]:
     return found
 
 
+def parse_bindings(value: Any) -> tuple[tuple[Binding, ...], tuple[str, ...]]:
+    """
+    Bindings as an upload lists them, and the names of those to inherit.
+
+    Raises:
+        Problem: `INVALID_METADATA` or `UNSUPPORTED`, naming the binding.
+    """
+    return _bindings(value)
+
+
 def _bindings(value: Any) -> tuple[tuple[Binding, ...], tuple[str, ...]]:
     if not isinstance(value, list):
         raise _invalid("needs 'bindings' as an array")
@@ -252,6 +262,13 @@ def _json(name: str, entry: dict[str, Any]) -> Binding:
     return Binding(name=name, kind=BindingKind.JSON, value=entry["json"])
 
 
+def _secret_text(name: str, entry: dict[str, Any]) -> Binding:
+    text = entry.get("text")
+    if not isinstance(text, str):
+        raise _invalid(f"needs a string 'text' for the secret {name!r}")
+    return Binding(name=name, kind=BindingKind.SECRET_TEXT, value=text)
+
+
 def _version_metadata(name: str, _entry: dict[str, Any]) -> Binding:
     return Binding(name=name, kind=BindingKind.VERSION_METADATA, value={})
 
@@ -259,5 +276,6 @@ def _version_metadata(name: str, _entry: dict[str, Any]) -> Binding:
 _READERS: Final[Mapping[str, Callable[[str, dict[str, Any]], Binding]]] = {
     "plain_text": _plain_text,
     "json": _json,
+    "secret_text": _secret_text,
     "version_metadata": _version_metadata,
 }
