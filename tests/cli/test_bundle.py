@@ -9,12 +9,12 @@ import pytest
 
 from tests.cli.support import ROOT, SCRIPT, write_files
 from workerd_faas.cli.bundle.choose import build_worker
-from workerd_faas.cli.bundle.sourcemap import SourceMap
 from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.config.files import load_config
 from workerd_faas.cli.config.project import read_project
 from workerd_faas.cli.failure import Failure
 from workerd_faas.domain.model import ModuleKind
+from workerd_faas.wire.sourcemap import SourceMap
 
 WASM = b"\0asm\x01\0\0\0"
 Files = dict[str, str | bytes]

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerd_faas.cli.bundle.sourcemap import (
+from workerd_faas.cli.bundle.sourcemap import relocate
+from workerd_faas.wire.sourcemap import (
     MalformedMap,
     Position,
     SourceMap,
     decode_vlq,
     map_positions,
-    relocate,
 )
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

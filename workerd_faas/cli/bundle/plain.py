@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from workerd_faas.cli.bundle.additional import find_additional
-from workerd_faas.cli.bundle.sourcemap import MalformedMap, relocate
+from workerd_faas.cli.bundle.sourcemap import relocate
 from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.config.project import Project
 from workerd_faas.cli.config.rules import effective_rules

@@ -10,7 +10,6 @@ import click
 
 from workerd_faas.cli.app import App, pass_app
 from workerd_faas.cli.bundle.choose import build_worker
-from workerd_faas.cli.bundle.sourcemap import map_positions
 from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.client.api import SCRIPT_INVALID, ApiError
 from workerd_faas.cli.commands.upload_options import Options, upload_options
@@ -28,6 +27,7 @@ from workerd_faas.cli.terminal import note, show_json, warn, working
 from workerd_faas.cli.upload import Annotations, upload_form
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.names import check_alias, check_function_name
+from workerd_faas.wire.sourcemap import map_positions
 
 
 @click.command(

@@ -1,0 +1,169 @@
+"""Source maps (ECMA-426): reading positions in a bundle back to the user's files. Pure."""
+
+import bisect
+import json
+import re
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import attrs
+
+_DIGITS: Final = {
+    character: value
+    for value, character in enumerate(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    )
+}
+
+
+class MalformedMap(ValueError):
+    """
+    Text that is no source map.
+    """
+
+
+def decode_vlq(text: str) -> list[int]:
+    """
+    The numbers of one segment: base 64 digits of five bits each, the lowest first, the sixth bit
+    says that more follow; the lowest bit of a number is its sign.
+
+    Raises:
+        MalformedMap: not base 64, or cut short.
+    """
+    numbers, value, shift = [], 0, 0
+    for character in text:
+        digit = _DIGITS.get(character)
+        if digit is None or shift > 60:
+            raise MalformedMap(f"{character!r} in a mapping")
+        value |= (digit & 31) << shift
+        if digit & 32:
+            shift += 5
+            continue
+        numbers.append(-(value >> 1) if value & 1 else value >> 1)
+        value = shift = 0
+    if shift:
+        raise MalformedMap("a mapping is cut short")
+    return numbers
+
+
+@attrs.frozen
+class Position:
+    """
+    A place in a source; line and column count from 1.
+    """
+
+    source: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}"
+
+
+@attrs.frozen
+class SourceMap:
+    """
+    For each line of the bundle: columns where segments begin, and where these come from.
+    """
+
+    sources: tuple[str, ...]
+    _lines: tuple[tuple[tuple[int, ...], tuple[tuple[int, int, int] | None, ...]], ...]
+
+    @classmethod
+    def parse(cls, content: bytes) -> "SourceMap":
+        """
+        Read a source map.
+
+        Raises:
+            MalformedMap: it is none.
+        """
+        try:
+            document = json.loads(content)
+            sources = tuple(str(source) for source in document["sources"])
+            return cls(sources, tuple(_lines(document["mappings"], len(sources))))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise MalformedMap(str(error)) from None
+
+    def original(self, line: int, column: int) -> Position | None:
+        """
+        Where something in the bundle comes from; line and column count from 1.
+        """
+        if not 1 <= line <= len(self._lines):
+            return None
+        columns, origins = self._lines[line - 1]
+        index = bisect.bisect_right(columns, column - 1) - 1
+        origin = origins[index] if index >= 0 else None
+        if origin is None:
+            return None
+        source, original_line, original_column = origin
+        return Position(self.sources[source], original_line + 1, original_column + 1)
+
+
+def _lines(
+    mappings: str, sources: int
+) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, int, int] | None, ...]]]:
+    source = original_line = original_column = 0
+    for line in mappings.split(";"):
+        column = 0
+        columns: list[int] = []
+        origins: list[tuple[int, int, int] | None] = []
+        for segment in filter(None, line.split(",")):
+            numbers = decode_vlq(segment)
+            if len(numbers) not in (1, 4, 5):
+                raise MalformedMap(f"a mapping of {len(numbers)} numbers")
+            column += numbers[0]
+            origin = None
+            if len(numbers) > 1:
+                source += numbers[1]
+                original_line += numbers[2]
+                original_column += numbers[3]
+                if not 0 <= source < sources:
+                    raise MalformedMap("a mapping to a source that is not there")
+                origin = (source, original_line, original_column)
+            columns.append(column)
+            origins.append(origin)
+        yield tuple(columns), tuple(origins)
+
+
+_BUNDLE_URL: Final = "file:///bundle/"
+_PLACE: Final = re.compile(r"(?:[a-z]+://)?/?((?:\./)?[^\s():]+):(\d{1,9}):(\d{1,9})")
+
+
+def map_positions(text: str, maps: Mapping[str, bytes]) -> str:
+    """
+    A message with the positions in bundled modules replaced by those in the user's files.
+
+    Args:
+        maps: Source maps by the name of their module.
+    """
+    parsed: dict[str, SourceMap | None] = {}
+
+    def replace(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in parsed:
+            parsed[name] = _parsed(_map_of(name, maps))
+        found = parsed[name]
+        position = found.original(int(match[2]), int(match[3])) if found is not None else None
+        return str(position) if position is not None else match[0]
+
+    return _PLACE.sub(replace, text).replace(_BUNDLE_URL, "")
+
+
+def _map_of(name: str, maps: Mapping[str, bytes]) -> bytes | None:
+    """
+    The map of a module by any of the names that workerd has for it: its own, or (from a certain
+    compatibility date on) the path of a URL, `file:///bundle/<name>`.
+    """
+    path = urllib.parse.unquote(name.removeprefix("bundle/"))
+    names = (name, name.removeprefix("./"), path, f"./{path}")
+    return next((maps[each] for each in names if each in maps), None)
+
+
+def _parsed(content: bytes | None) -> SourceMap | None:
+    if content is None:
+        return None
+    try:
+        return SourceMap.parse(content)
+    except MalformedMap:
+        return None
