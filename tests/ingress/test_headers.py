@@ -1,20 +1,24 @@
 """What becomes of heads."""
 
 import json
+import re
 
 import pytest
 
 from workerd_faas.domain.errors import Kind
+from workerd_faas.domain.routing import Route
 from workerd_faas.ingress.answers import _STATUS_AND_CODE
 from workerd_faas.ingress.headers import (
     Request,
     Response,
-    cf_start,
+    head_for_upstream,
     is_ours,
     prepare_request,
     prepare_response,
 )
+from workerd_faas.ingress.hosts import FunctionHost
 from workerd_faas.ingress.http1 import parse_request, parse_response
+from workerd_faas.ingress.peers import Peer, direct_client, parse_address
 
 
 def prepared(*lines: bytes) -> Request:
@@ -22,7 +26,8 @@ def prepared(*lines: bytes) -> Request:
     A request with these fields.
     """
     head = b"\r\n".join([b"GET / HTTP/1.1", b"Host: a.b", *lines, b"", b""])
-    return prepare_request(parse_request(head, max_line=1000, max_fields=50))
+    parsed = parse_request(head, max_line=1000, max_fields=50)
+    return prepare_request(parsed, FunctionHost("a"))
 
 
 def response(*lines: bytes, status: bytes = b"200 OK") -> Response:
@@ -117,11 +122,12 @@ def test_cf() -> None:
     `request.cf` is JSON whatever the client accepts.
     """
     request = prepared(b'Accept-Encoding: gzip"}, \xe4', b"Accept-Encoding: br")
-    line = cf_start("v", "f") + request.cf + b"}"
-    name, _, document = line.partition(b": ")
-    assert name == b"wfaas-cf"
+    who = direct_client(Peer(address=parse_address("192.0.2.1")))
+    head = head_for_upstream(request, b"a.b", who, Route("account", "f", "v"))
+    (document,) = re.findall(rb"(?m)^wfaas-cf: (.*)\r$", head)
     cf = json.loads(document)
-    assert cf["version"] == "v"
+    assert (cf["version"], cf["function"], cf["clientIp"]) == ("v", "f", "192.0.2.1")
+    assert b"wfaas-cf" not in head_for_upstream(request, b"a.b", who, None)
     assert cf["clientAcceptEncoding"] == 'gzip"}, \xe4, br'
     assert document.isascii()
 

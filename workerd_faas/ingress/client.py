@@ -1,48 +1,20 @@
 """A client's connection: requests are taken from it one after the other."""
 
 import asyncio
-import socket
-import struct
-from typing import Any, Final
 
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.routing import Route
 from workerd_faas.ingress.answers import malformed_answer, problem_answer, status_of
-from workerd_faas.ingress.bodies import Body, ChunkedBody, LengthBody
 from workerd_faas.ingress.exchange import Exchange, new_ray
-from workerd_faas.ingress.headers import Request
+from workerd_faas.ingress.headers import Request, head_for_upstream
 from workerd_faas.ingress.hosts import FunctionHost, Place
-from workerd_faas.ingress.http1 import CHUNKED, Malformed, has_bare_line_end
+from workerd_faas.ingress.http1 import Malformed
 from workerd_faas.ingress.linger import linger
-from workerd_faas.ingress.peers import Client, Peer, is_trusted, parse_address
+from workerd_faas.ingress.peers import Client, Peer, direct_client
 from workerd_faas.ingress.relay import Relay
+from workerd_faas.ingress.request_reader import RequestReader
+from workerd_faas.ingress.sockets import peer_of, reset, set_limits
 from workerd_faas.ingress.timers import NEVER
-from workerd_faas.ingress.upstream_connection import HIGH_WATER, LOW_WATER
-
-_RESET: Final = struct.pack("ii", 1, 0)
-_LOOPBACK: Final = parse_address("127.0.0.1")
-_FIRST_BYTES: Final = frozenset(
-    b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\r"
-)
-
-
-def peer_of(transport: asyncio.BaseTransport, relay: Relay) -> Peer:
-    """
-    Who is at the other end. A peer on a unix socket is on this machine, and so is trusted when
-    127.0.0.1 is.
-    """
-    name: Any = transport.get_extra_info("peername")
-    address, port = None, 0
-    if isinstance(name, tuple) and len(name) >= 2:
-        address, port = parse_address(str(name[0])), int(name[1])
-    tls = transport.get_extra_info("ssl_object")
-    cipher = None if tls is None else tls.cipher()
-    return Peer(
-        address=address,
-        port=port,
-        tls=None if tls is None else (tls.version() or "", cipher[0] if cipher else ""),
-        trusted=bool(relay.proxies) and is_trusted(address or _LOOPBACK, relay.proxies),
-    )
 
 
 class ClientConnection(asyncio.Protocol):
@@ -51,9 +23,9 @@ class ClientConnection(asyncio.Protocol):
 
     It is in one of these states:
 
-    - between requests: no exchange, no body; `_input` holds the beginning of a head, if anything;
-    - in an exchange: `_exchange` is set, and `_body` as long as the request is not complete;
-    - discarding: the response is complete, the rest of the request's body (`_body`) is dropped;
+    - between requests: no exchange, no body; the reader holds the beginning of a head, if anything;
+    - in an exchange: `_exchange` is set, and the reader has a body until the request is complete;
+    - discarding: the response is complete, the rest of the request's body is dropped;
     - over (`_closing`): a tunnel or `linger` has taken the transport over, or it was cut.
 
     Attributes:
@@ -63,19 +35,17 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body",
         "_client",
         "_closing",
         "_eof",
         "_exchange",
-        "_input",
+        "_head",
+        "_head_of",
         "_mark",
-        "_most",
         "_pumping",
         "_read_paused",
+        "_reader",
         "_relay",
-        "_scanned",
-        "_taken",
         "_write_paused",
         "deadline",
         "peer",
@@ -88,12 +58,10 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self._input = b""
-        self._scanned = 0
-        self._body: Body | None = None
-        self._most: int | None = None
-        self._taken = 0
+        self._reader = RequestReader(relay.heads, relay.limits)
         self._exchange: Exchange | None = None
+        self._head_of: tuple[Request, Route | None] | None = None
+        self._head = b""
         self._pumping = False
         self._read_paused = False
         self._write_paused = False
@@ -107,9 +75,9 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         relay = self._relay
         self.transport = transport  # type: ignore[assignment]
-        self.transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
-        self.peer = peer_of(transport, relay)
-        self._client = relay.direct_client(self.peer)
+        set_limits(self.transport)
+        self.peer = peer_of(self.transport, relay.proxies)
+        self._client = direct_client(self.peer)
         self.deadline = relay.timers.now + relay.limits.keep_alive_seconds
         relay.connections.add(self)
         relay.timers.add(self)
@@ -119,29 +87,27 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(Malformed("There are too many connections: try again later.", 503))
 
     def data_received(self, data: bytes) -> None:
-        if self._body is not None:
+        reader = self._reader
+        if reader.body is not None:
             self._take_body(data)
         elif self._exchange is not None:
             # Pipelined: the next request waits for its turn.
-            self._input += data
-            if len(self._input) > self._relay.limits.buffered_bytes:
+            reader.input += data
+            if len(reader.input) > self._relay.limits.buffered_bytes:
                 self.pause_reading()
-        elif self._input:
-            self._input += data
+        elif reader.input:
+            reader.input += data
             self._pump()
         else:
-            request = self._relay.requests.get(data)
-            if request is None:
-                self._input = data
+            request = self._relay.heads.known(data)
+            if request is None or request.body:
+                reader.input = data
                 self._pump()
-                return
-            try:
+            else:
                 self._begin(request)
-            except Malformed as malformed:
-                self._refuse(malformed)
 
     def eof_received(self) -> bool:
-        if self._exchange is None or self._body is not None or self.peer.tls is not None:
+        if self._exchange is None or self._reader.body is not None or self.peer.tls is not None:
             return False
         # It will send no more but may still read, or it is gone: `overdue` finds out which.
         self._eof = True
@@ -173,7 +139,7 @@ class ClientConnection(asyncio.Protocol):
             if exchange.answering:
                 self.answering_began()
             exchange.resume_response()
-        elif self._input and self._body is None and not self._closing:
+        elif not self._closing:
             self._pump()
 
     # What the exchange says.
@@ -228,8 +194,7 @@ class ClientConnection(asyncio.Protocol):
         self._closing = True
         self._exchange = None
         self.resume_reading()
-        rest, self._input = self._input, b""
-        return rest
+        return self._reader.input
 
     # From input to exchanges.
 
@@ -240,74 +205,59 @@ class ClientConnection(asyncio.Protocol):
         if self._pumping:
             return
         self._pumping = True
+        reader = self._reader
         try:
             while (
-                self._input
+                reader.input
                 and self._exchange is None
-                and self._body is None
+                and reader.body is None
                 and not self._write_paused
                 and not self._closing
             ):
-                request = self._next_request()
-                if request is None:
-                    break
-                self._begin(request)
+                fresh = not reader.in_head()
+                request = reader.next_head()
+                if request is not None:
+                    self._begin(request)
+                    continue
+                if fresh and reader.in_head():
+                    self.deadline = self._relay.timers.now + self._relay.limits.head_seconds
+                break
         except Malformed as malformed:
             self._refuse(malformed)
         finally:
             self._pumping = False
 
-    def _next_request(self) -> Request | None:
-        """
-        Take a head from the input, if there is a whole one.
-        """
-        relay, limits, data = self._relay, self._relay.limits, self._input
-        if not self._scanned:
-            if data.startswith(b"\r\n"):
-                data = self._input = data[2:]  # RFC 9112 section 2.2
-            if data in (b"", b"\r"):
-                return None
-            if data[0] not in _FIRST_BYTES:
-                raise Malformed("This is not an HTTP/1.1 request.")
-            self.deadline = relay.timers.now + limits.head_seconds
-        end = data.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
-        if end == 3 or end > limits.head_bytes:
-            if data.find(b"\r\n", 0, limits.request_line_bytes + 2) < 0 and (
-                len(data) > limits.request_line_bytes
-            ):
-                raise Malformed("The request line is too long.", 414)
-            if len(data) > limits.head_bytes:
-                raise Malformed("The head is too long.", 431)
-            if has_bare_line_end(data):
-                raise Malformed("A line does not end in CRLF.")
-            self._scanned = len(data)
-            return None
-        head, self._input, self._scanned = data[:end], data[end:], 0
-        return relay.requests.get(head) or relay.read_request(head)
-
     def _begin(self, request: Request) -> None:
-        relay = self._relay
-        client, host = self._client, request.host
+        """
+        Have a request relayed, or answer it.
+
+        Raises:
+            Malformed: its body is too large or badly framed.
+        """
+        relay, reader = self._relay, self._reader
+        who, place, host = self._client, request.place, request.host
         if self.peer.trusted:
-            client = relay.client_of(self.peer, request)
+            who = relay.client_of(self.peer, request)
             if relay.use_forwarded_host and request.forwarded_host is not None:
                 host = request.forwarded_host
-        place = relay.place_of(host)
+                place = relay.heads.place_of(host)
         body = b""
         if request.body:
-            self._taken = 0
-            self._most = relay.limits.body_bytes if isinstance(place, FunctionHost) else None
-            if self._most is not None and request.body > self._most:
-                raise _too_large()
-            self._body = ChunkedBody() if request.body == CHUNKED else LengthBody(request.body)
-            data, self._input = self._input, b""
-            body = self._feed(data)
-        route = self._route(place, client, request)
+            most = relay.limits.body_bytes if isinstance(place, FunctionHost) else None
+            body = reader.begin_body(request.body, most)
+        route = self._route(place, who, request)
         if isinstance(route, Problem):
             self._answer(request, route, new_ray())
             return
-        exchange = self._exchange = Exchange(relay, self, client, request, route)
-        exchange.start(host, body, complete=self._body is None)
+        known = self._head_of
+        if known is None or known[0] is not request or known[1] is not route:
+            head = head_for_upstream(request, host, who, route)
+            if who is self._client:
+                self._head_of, self._head = (request, route), head
+        else:
+            head = self._head
+        exchange = self._exchange = Exchange(relay, self, who, request, route)
+        exchange.start(head, body, complete=reader.body is None)
 
     def _route(self, place: Place, client: Client, request: Request) -> Route | Problem | None:
         """
@@ -321,29 +271,19 @@ class ClientConnection(asyncio.Protocol):
         return place if isinstance(place, Problem) else None
 
     def _take_body(self, data: bytes) -> None:
+        reader = self._reader
+        assert reader.body is not None  # See the caller.
         try:
-            out = self._feed(data)
+            out = reader.feed_body(reader.body, data)
         except Malformed as malformed:
             self._refuse(malformed)
             return
         if self._exchange is not None:
-            self._exchange.send_body(out, complete=self._body is None)
-        elif self._body is None:
+            self._exchange.send_body(out, complete=reader.body is None)
+        elif reader.body is None:
             self._next()
-        elif self._taken > self._relay.limits.discard_bytes:
+        elif reader.taken > self._relay.limits.discard_bytes:
             self._end()
-
-    def _feed(self, data: bytes) -> bytes:
-        body = self._body
-        assert body is not None
-        out, rest = body.feed(data)
-        self._taken += len(data) - len(rest)
-        if self._most is not None and self._taken > self._most:
-            raise _too_large()
-        if body.done:
-            self._body = None
-            self._input = rest
-        return out
 
     # Between requests, and the end.
 
@@ -351,16 +291,16 @@ class ClientConnection(asyncio.Protocol):
         """
         A response is complete and the connection is kept.
         """
-        relay, limits = self._relay, self._relay.limits
-        if self._body is not None:
-            if self._eof or self._body.at_least > limits.discard_bytes:
+        relay, limits, reader = self._relay, self._relay.limits, self._reader
+        if reader.body is not None:
+            if self._eof or reader.body.at_least > limits.discard_bytes:
                 self._end()
                 return
-            self._taken = 0
+            reader.taken = 0
             self.deadline = relay.timers.now + limits.body_idle_seconds
         else:
             self.deadline = relay.timers.now + limits.keep_alive_seconds
-            if self._input:
+            if reader.input:
                 self._pump()
             if self._eof and self._exchange is None and not self._closing:
                 self._close()
@@ -372,7 +312,7 @@ class ClientConnection(asyncio.Protocol):
         Answer a request ourselves.
         """
         relay = self._relay
-        body = self._body
+        body = self._reader.body
         keep = (
             request.keep_alive
             and not relay.draining
@@ -432,7 +372,7 @@ class ClientConnection(asyncio.Protocol):
         """
         The last response has been written.
         """
-        if self._body is not None or self._input or self._relay.draining:
+        if self._reader.body is not None or self._reader.input or self._relay.draining:
             self._linger()
         else:
             self._close()
@@ -457,17 +397,14 @@ class ClientConnection(asyncio.Protocol):
         End at once, so that nobody takes what was sent for something whole.
         """
         self._closing = True
-        if self.peer.address is not None and self.peer.tls is None:
-            sock: socket.socket = self.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
+        reset(self.transport, self.peer)
 
     def drain(self) -> None:
         """
         The daemon is about to stop: a connection that is idle goes, another one after its
         response.
         """
-        if self._exchange is None and self._body is None and not self._input:
+        if self._exchange is None and self._reader.body is None and not self._reader.input:
             self._linger()
 
     def drained_out(self) -> None:
@@ -506,7 +443,7 @@ class ClientConnection(asyncio.Protocol):
         """
         exchange = self._exchange
         if exchange is None:
-            if self._input:
+            if self._reader.input:
                 self._refuse(Malformed("The request's head did not arrive in time.", 408))
             else:
                 self._close()
@@ -517,7 +454,7 @@ class ClientConnection(asyncio.Protocol):
             self._exchange = None
             exchange.client_lost()
             self._close()
-        elif self._body is not None and not self._read_paused:
+        elif self._reader.body is not None and not self._read_paused:
             self._refuse(Malformed("The request's body did not go on in time.", 408))
         else:
             exchange.time_out()
@@ -532,7 +469,3 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.answering_began()
             self._mark = mark
-
-
-def _too_large() -> Malformed:
-    return Malformed("The request's body is larger than functions are sent here.", 413)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
-from workerd_faas.ingress.bodies import Body, ChunkedBody, LengthBody, OpenBody
-from workerd_faas.ingress.headers import Request, Response, cf_start
-from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE, Malformed
+from workerd_faas.ingress.headers import Request, Response
+from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE
 from workerd_faas.ingress.peers import Client
 from workerd_faas.ingress.relay import Relay
 from workerd_faas.ingress.tunnel import open_tunnel
@@ -48,22 +47,19 @@ class Exchange:
     """
 
     __slots__ = (
-        "_body",
         "_client",
         "_complete",
         "_connection",
-        "_give_up_waiting",
         "_keep",
         "_over",
-        "_partial",
         "_refusals",
         "_relay",
         "_resent",
-        "_response",
-        "_reused",
         "_route",
+        "_status",
         "_unsent",
         "_upstream",
+        "_withdraw",
         "answering",
         "began",
         "ray",
@@ -85,16 +81,9 @@ class Exchange:
         self._route = route
         self._upstream: Upstream | None = None
         self._connection: UpstreamConnection | None = None
-        self._give_up_waiting: Callable[[], Any] | None = None
-        self._unsent = b""
-        self._complete = True
-        self._reused = False
+        self._withdraw: Callable[[], Any] | None = None
         self._resent = False
         self._refusals = 0
-        self._partial = b""
-        self._response: Response | None = None
-        self._body: Body | None = None
-        self._keep = False
         self._over = False
         self.request = request
         self.who = who
@@ -105,35 +94,19 @@ class Exchange:
 
     # The request's way.
 
-    def start(self, host: bytes, body: bytes, *, complete: bool) -> None:
+    def start(self, head: bytes, body: bytes, *, complete: bool) -> None:
         """
         Send the request on.
 
         Args:
-            host: The host that the next server is to see.
+            head: Its head, but for the request id and the empty line.
             body: What there is of the body, framed.
             complete: There is no more of it.
         """
-        relay, request, route = self._relay, self.request, self._route
+        relay, route = self._relay, self._route
         relay.in_flight += 1
         self._complete = complete
-        if route is None:
-            cf = b""
-        else:
-            cf = b"%s%s,%s}\r\n" % (
-                cf_start(route.version_id, route.function),
-                self.who.cf,
-                request.cf,
-            )
-        self._unsent = b"%shost: %s\r\nx-forwarded-host: %s\r\n%s%scf-ray: %s\r\n\r\n%s" % (
-            request.core,
-            host,
-            host,
-            self.who.lines,
-            cf,
-            self.ray,
-            body,
-        )
+        self._unsent = b"".join((head, b"cf-ray: ", self.ray, b"\r\n\r\n", body))
         upstream = relay.api if route is None else relay.cells.upstream(route)
         if upstream is not None:
             self._go_to(upstream)
@@ -141,16 +114,15 @@ class Exchange:
             self._wait_for_cell()
 
     def _wait_for_cell(self) -> None:
-        relay, route = self._relay, self._route
-        assert route is not None
-        self._client.wait(relay.limits.cell_wait_seconds)
-        withdraw = relay.cells.when_ready(route, self._cell_ready)
+        assert self._route is not None  # The API is always there.
+        self._client.wait(self._relay.limits.cell_wait_seconds)
+        withdraw = self._relay.cells.when_ready(self._route, self._cell_ready)
         # It may have called us already.
         if self._upstream is None and not self._over:
-            self._give_up_waiting = withdraw
+            self._withdraw = withdraw
 
     def _cell_ready(self, result: Upstream | Problem) -> None:
-        self._give_up_waiting = None
+        self._withdraw = None
         if self._over:
             return
         if isinstance(result, Problem):
@@ -162,14 +134,15 @@ class Exchange:
         self._upstream = upstream
         upstream.begin()
         connection = self._relay.pool.take(upstream)
-        if connection is not None:
-            self._reused = True
-            self._send_first(connection)
-        else:
+        if connection is None:
             self._connect(upstream)
+            return
+        # Kept until something comes back, in case the connection turns out to be closed.
+        again = self._unsent if self._complete and self.request.repeatable else b""
+        self._send_first(connection)
+        self._unsent = again
 
     def _connect(self, upstream: Upstream) -> None:
-        self._reused = False
         self._client.wait(self._relay.limits.first_byte_seconds)
         self._relay.pool.connect(upstream, self)
 
@@ -178,9 +151,9 @@ class Exchange:
         A new connection is there.
         """
         if self._over:
-            self._relay.pool.give_back(connection)
+            connection.release()
         elif connection.transport.is_closing():
-            self.upstream_lost(None)
+            self.upstream_lost("it closed the connection")
         else:
             self._send_first(connection)
 
@@ -192,7 +165,7 @@ class Exchange:
         if self._over:
             return
         upstream, self._upstream = self._upstream, None
-        assert upstream is not None
+        assert upstream is not None  # It was being connected to.
         upstream.end()
         self._refusals += 1
         if error.errno in _SHORTAGES:
@@ -202,14 +175,13 @@ class Exchange:
             self._report(upstream, str(error))
             self._fail(_failed())
         else:
-            relay = self._relay
-            self._client.wait(relay.limits.refused_seconds)
+            self._client.wait(self._relay.limits.refused_seconds)
             upstream.when_retired(self._look_for_another)
 
     def _look_for_another(self) -> None:
         if self._over:
             return
-        assert self._route is not None
+        assert self._route is not None  # See `refused`.
         upstream = self._relay.cells.upstream(self._route)
         if upstream is not None:
             self._go_to(upstream)
@@ -219,10 +191,7 @@ class Exchange:
     def _send_first(self, connection: UpstreamConnection) -> None:
         self._connection = connection
         connection.exchange = self
-        unsent = self._unsent
-        # Kept until the first byte of the response, in case `upstream_lost` needs it.
-        if not (self._reused and self._complete and self.request.repeatable):
-            self._unsent = b""
+        unsent, self._unsent = self._unsent, b""
         limits, client = self._relay.limits, self._client
         if self._complete:
             client.wait(limits.first_byte_seconds)
@@ -236,16 +205,16 @@ class Exchange:
         More of the request's body.
         """
         self._complete = complete
-        connection, limits, client = self._connection, self._relay.limits, self._client
+        connection, limits = self._connection, self._relay.limits
         if connection is None:
             self._unsent += data
             if len(self._unsent) > limits.buffered_bytes:
-                client.pause_reading()
+                self._client.pause_reading()
             return
+        if not self.answering:
+            self._client.wait(limits.first_byte_seconds if complete else limits.body_idle_seconds)
         if data:
             connection.transport.write(data)
-        if not self.answering:
-            client.wait(limits.first_byte_seconds if complete else limits.body_idle_seconds)
 
     def upstream_full(self) -> None:
         """
@@ -266,44 +235,17 @@ class Exchange:
 
     # The response's way.
 
-    def response_received(self, data: bytes) -> None:
+    def something_came(self) -> None:
         """
-        Bytes from the upstream.
+        The response has begun, so the request must not be sent again.
         """
-        try:
-            if self._body is not None:
-                self._relay_body(data)
-            else:
-                self._read_head(data)
-        except Malformed as malformed:
-            self._broken(f"its response is malformed: {malformed}")
-
-    def _read_head(self, data: bytes) -> None:
-        if self._partial:
-            data, self._partial = self._partial + data, b""
-        relay = self._relay
         self._unsent = b""
-        while True:
-            end = data.find(b"\r\n\r\n") + 4
-            if end == 3:
-                if len(data) > relay.limits.head_bytes:
-                    raise Malformed("The head is too long.")
-                self._partial = data
-                return
-            raw = data[:end]
-            response = relay.responses.get(raw)
-            if response is None:
-                response = relay.read_response(raw)
-            data = data[end:]
-            if response.status >= 200:
-                self._answer(response, data)
-                return
-            if response.status == 101:
-                self._upgrade(response, data)
-                return
-            self._relay_interim(response)
 
-    def _relay_interim(self, response: Response) -> None:
+    def interim(self, response: Response) -> None:
+        """
+        A response that is not the last (1xx).
+        """
+        self._unsent = b""
         request, client = self.request, self._client
         if response.status == 100:
             if not request.expects_continue or self._complete:
@@ -312,95 +254,86 @@ class Exchange:
         if not request.http10:
             client.transport.write(response.core + b"\r\n")
 
-    def _answer(self, response: Response, data: bytes) -> None:
-        relay, request, client = self._relay, self.request, self._client
-        self._response = response
+    def answered(self, response: Response, body: bytes, *, reusable: bool) -> None:
+        """
+        A complete response.
+        """
+        data = self._head(response) + body
+        self.sent = len(data)
+        self._client.transport.write(data)
+        self.answer_ends(reusable=reusable)
+
+    def answer_begins(self, response: Response, body: bytes) -> None:
+        """
+        A response of which this is the beginning.
+        """
+        self._unsent = b""
+        self._client.answering_began()
+        self.answer_goes_on(self._head(response) + body)
+
+    def answer_goes_on(self, body: bytes) -> None:
+        """
+        More of it.
+        """
+        self.sent += len(body)
+        self._client.transport.write(body)
+
+    def answer_ends(self, *, reusable: bool) -> None:
+        """
+        It is complete.
+
+        Args:
+            reusable: The upstream's connection can be used again.
+        """
+        self._let_go(reusable=reusable and self._complete)
+        if self._relay.access_log:
+            self._log(self._status)
+        self._client.exchange_done(keep=self._keep)
+
+    def _head(self, response: Response) -> bytes:
+        relay, request = self._relay, self.request
+        self.answering = True
+        self._status = response.status
         keep = request.keep_alive and not relay.draining
-        length = 0 if response.bodyless or request.is_head else response.body
         framing = response.framing
-        if length == UNTIL_CLOSE:
-            keep = False
-        elif length == CHUNKED and request.http10:
-            keep, framing = False, b""
+        if not (response.bodyless or request.is_head):
+            if response.body == UNTIL_CLOSE:
+                keep = False
+            elif response.body == CHUNKED and request.http10:
+                keep, framing = False, b""
         if not self._complete and not response.persistent:
-            keep = False  # the upstream says that it will not read the rest
+            keep = False  # The upstream says that it will not read the rest.
         self._keep = keep
         if not keep:
             framing += b"Connection: close\r\n"
         elif request.http10:
             framing += b"Connection: keep-alive\r\n"
-        head = b"%s%s%sCF-Ray: %s\r\n\r\n" % (
-            response.core,
-            framing,
-            b"" if response.has_date else relay.timers.date_line,
-            self.ray,
-        )
-        if length == len(data):
-            self.answering = True
-            self.sent = len(head) + length
-            client.transport.write(head + data)
-            self._finish(b"")
+        date = b"" if response.has_date else relay.timers.date_line
+        return b"".join((response.core, framing, date, b"CF-Ray: ", self.ray, b"\r\n\r\n"))
+
+    def upgraded(self, response: Response, data: bytes) -> None:
+        """
+        The upstream changes the protocol (101).
+        """
+        request, client, upstream = self.request, self._client, self._upstream
+        connection, self._connection = self._connection, None
+        assert connection is not None  # It called us.
+        assert upstream is not None
+        if not request.upgrade:
+            self._connection = connection
+            self.upstream_failed("it changes the protocol unasked")
             return
-        if length == CHUNKED:
-            self._body = ChunkedBody(bare=request.http10)
-        elif length == UNTIL_CLOSE:
-            self._body = OpenBody()
-        else:
-            self._body = LengthBody(length)
-        self._relay_body(data, head)
-
-    def _relay_body(self, data: bytes, head: bytes = b"") -> None:
-        body = self._body
-        assert body is not None
-        out, rest = (b"", data) if body.done else body.feed(data)
-        if head:
-            self.answering = True
-            self._client.answering_began()
-            out = head + out
-        if out:
-            self.sent += len(out)
-            self._client.transport.write(out)
-        if body.done and not self._over:
-            self._finish(rest)
-
-    def _finish(self, rest: bytes) -> None:
-        """
-        The response is complete; the connection can be used again if nothing is left over.
-        """
-        response = self._response
-        assert response is not None
-        reusable = response.persistent and self._complete and not rest
-        self._let_go(reusable=reusable)
-        if self._relay.access_log:
-            self._log(response.status)
-        self._client.exchange_done(keep=self._keep)
-
-    def _upgrade(self, response: Response, data: bytes) -> None:
-        request, client, connection, upstream = (
-            self.request,
-            self._client,
-            self._connection,
-            self._upstream,
-        )
-        if not request.upgrade or connection is None or upstream is None:
-            raise Malformed("It changes the protocol unasked.")
         self._over = True
-        self._connection = None
-        connection.exchange = None
-        self._relay.pool.lost(connection)
+        connection.surrender()
         if self._relay.access_log:
             self._log(response.status)
-        head = b"%s%sCF-Ray: %s\r\n\r\n" % (
-            response.core,
-            b"" if response.has_date else self._relay.timers.date_line,
-            self.ray,
-        )
+        date = b"" if response.has_date else self._relay.timers.date_line
         open_tunnel(
             self._relay,
             upstream=upstream,
             client=client.transport,
             cell=connection.transport,
-            to_client=head,
+            to_client=b"%s%sCF-Ray: %s\r\n\r\n" % (response.core, date, self.ray),
             from_cell=data,
             from_client=client.surrender(),
             websocket=request.websocket,
@@ -411,33 +344,43 @@ class Exchange:
         The client does not read the response as fast as it comes.
         """
         if self._connection is not None:
-            self._connection.transport.pause_reading()
+            self._connection.pause()
 
     def resume_response(self) -> None:
         """
         The client takes more.
         """
         if self._connection is not None:
-            self._connection.transport.resume_reading()
+            self._connection.resume()
 
     # Misfortune.
 
-    def upstream_lost(self, error: Exception | None) -> None:
+    def upstream_lost(self, reason: str) -> None:
         """
         The upstream's connection is gone.
         """
         self._connection = None
-        if isinstance(self._body, OpenBody) and error is None:
-            self._finish(b"")
-        elif self._unsent:
+        if self._unsent and not self._resent:
             # It was an idle connection that the upstream closed while the request was under way
             # (RFC 9112 section 9.3.1). The same process gets it once more, and no other one: a
             # request that ends its process must not end the next one too.
             self._resent = True
-            assert self._upstream is not None
+            assert self._upstream is not None  # We were connected to it.
             self._connect(self._upstream)
         else:
-            self._broken("it closed the connection" if error is None else str(error))
+            self.upstream_failed(reason)
+
+    def upstream_failed(self, reason: str) -> None:
+        """
+        There will be no good end to this response.
+        """
+        assert self._upstream is not None  # It was its response.
+        self._report(self._upstream, reason)
+        if self.answering:
+            self.client_lost()
+            self._client.response_broken()
+        else:
+            self._fail(_failed())
 
     def client_lost(self) -> None:
         """
@@ -458,15 +401,6 @@ class Exchange:
             self._report(self._upstream, "it did not answer in time")
             self._fail(_timed_out())
 
-    def _broken(self, reason: str) -> None:
-        if self._upstream is not None:
-            self._report(self._upstream, reason)
-        if self.answering:
-            self.client_lost()
-            self._client.response_broken()
-        else:
-            self._fail(_failed())
-
     def _report(self, upstream: Upstream, reason: str) -> None:
         self._relay.failed(
             ray=self.ray, host=self.request.host, upstream=upstream.label, reason=reason
@@ -481,23 +415,19 @@ class Exchange:
         Leave the upstream, exactly once.
         """
         self._over = True
-        relay = self._relay
-        relay.in_flight -= 1
-        if self._give_up_waiting is not None:
-            self._give_up_waiting()
-            self._give_up_waiting = None
-        connection, self._connection = self._connection, None
+        self._relay.in_flight -= 1
+        connection, upstream = self._connection, self._upstream
+        self._connection = self._upstream = None
         if connection is not None:
-            connection.exchange = None
             if reusable:
-                connection.transport.resume_reading()
-                relay.pool.give_back(connection)
+                connection.release()
             else:
-                relay.pool.lost(connection)
-                connection.transport.abort()
-        upstream, self._upstream = self._upstream, None
+                connection.abort()
         if upstream is not None:
             upstream.end()
+        if self._withdraw is not None:
+            self._withdraw()
+            self._withdraw = None
 
     def _log(self, status: int) -> None:
         self._relay.answered(

@@ -6,12 +6,17 @@ names ends here too, but nothing that we vouch for; and no field of ours is acce
 in any case and with `_` for `-` (which CGI-like gateways would take for the same name).
 """
 
+import functools
 import json
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
 
-from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead
+from workerd_faas.domain.routing import Route
+from workerd_faas.ingress.hosts import Place
+from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
+from workerd_faas.ingress.peers import Client
 from workerd_faas.wire.headers import RAY, ROUTE_AND_CF, VERSION_KEY
 
 _HOP_BY_HOP: Final = frozenset(
@@ -40,6 +45,7 @@ class Request:
     Attributes:
         core: Request line, end-to-end fields and framing.
         host: Whom the client asked, as it said it.
+        place: Whose host that is.
         cf: Members of `request.cf` that the head decides.
         upgrade: It asks to change the protocol.
         websocket: To WebSocket.
@@ -60,6 +66,7 @@ class Request:
     repeatable: bool
     core: bytes
     host: bytes
+    place: Place
     cf: bytes
     version_key: bytes | None
     forwarded_for: bytes | None
@@ -96,24 +103,24 @@ def is_ours(name: bytes) -> bool:
     return plain in _OURS or plain.startswith(_OUR_PREFIXES)
 
 
-def prepare_request(head: RequestHead) -> Request:
+@functools.lru_cache(1024)
+def ends_here(name: bytes) -> bool:
+    """
+    Whether a request's field of this name is not passed on, or only after it was written anew.
+    """
+    return name in _HOP_BY_HOP or name.replace(b"_", b"-") in _FRAMING or is_ours(name)
+
+
+def prepare_request(head: RequestHead, place: Place) -> Request:
     """
     Make the head what the next server is to see.
     """
+    dropped, values = head.options, head.values
     lines = [b"%s %s HTTP/1.1" % (head.method, head.target)]
-    dropped = head.options
-    for name, _, line in head.fields:
-        if (
-            name in _HOP_BY_HOP
-            or name in dropped
-            or is_ours(name)
-            or name.replace(b"_", b"-") in _FRAMING
-        ):
-            continue
-        lines.append(line)
+    lines += [line for name, line in head.fields if not ends_here(name) and name not in dropped]
     if head.body == CHUNKED:
         lines.append(b"transfer-encoding: chunked")
-    elif head.body or _said_zero(head.fields):
+    elif b"content-length" in values:
         lines.append(b"content-length: %d" % head.body)
     if head.upgrade:
         lines.append(b"connection: upgrade\r\nupgrade: " + b", ".join(head.upgrade))
@@ -131,11 +138,12 @@ def prepare_request(head: RequestHead) -> Request:
         repeatable=head.method in _IDEMPOTENT,
         core=b"\r\n".join(lines),
         host=head.host,
-        cf=_cf(head),
-        version_key=_last(head.fields, _VERSION_KEY),
-        forwarded_for=_joined(head.fields, b"x-forwarded-for"),
-        forwarded_host=_last_item(_joined(head.fields, b"x-forwarded-host")),
-        forwarded_proto=_last_item(_joined(head.fields, b"x-forwarded-proto")),
+        place=place,
+        cf=_cf(values.get(b"accept-encoding"), head.http10),
+        version_key=_joined(values.get(_VERSION_KEY)),
+        forwarded_for=_joined(values.get(b"x-forwarded-for")),
+        forwarded_host=_last_item(values.get(b"x-forwarded-host")),
+        forwarded_proto=_last_item(values.get(b"x-forwarded-proto")),
     )
 
 
@@ -145,7 +153,7 @@ def prepare_response(head: ResponseHead) -> Response:
     """
     lines = [b"HTTP/1.1 %d %s" % (head.status, head.reason)]
     has_date = False
-    for name, _, line in head.fields:
+    for name, line in head.fields:
         if (
             name in _HOP_BY_HOP
             or name in head.options
@@ -156,7 +164,7 @@ def prepare_response(head: ResponseHead) -> Response:
         has_date = has_date or name == b"date"
         lines.append(line)
     if head.status == 101:
-        upgrades = [value for name, value, _ in head.fields if name == b"upgrade"]
+        upgrades = head.values.get(b"upgrade", ())
         lines.append(b"connection: upgrade\r\nupgrade: " + b", ".join(upgrades))
     bodyless = head.status < 200 or head.status in (204, 304)
     lines.append(b"")
@@ -179,40 +187,40 @@ def _framing(head: ResponseHead) -> bytes:
     return b"" if head.length is None else b"content-length: %d\r\n" % head.length
 
 
-def _said_zero(fields: Fields) -> bool:
-    return any(name == b"content-length" for name, _, _ in fields)
-
-
-def _joined(fields: Fields, wanted: bytes) -> bytes | None:
-    values = [value for name, value, _ in fields if name == wanted]
+def _joined(values: Sequence[bytes] | None) -> bytes | None:
     return b", ".join(values) if values else None
 
 
-def _last(fields: Fields, wanted: bytes) -> bytes | None:
-    found = None
-    for name, value, _ in fields:
-        if name == wanted:
-            found = value
-    return found
-
-
-def _last_item(value: bytes | None) -> bytes | None:
+def _last_item(values: Sequence[bytes] | None) -> bytes | None:
     """
     Of a list, the member that the nearest proxy added; the others may come from anybody.
     """
-    return None if value is None else value.rpartition(b",")[2].strip(b" \t")
+    return values[-1].rpartition(b",")[2].strip(b" \t") if values else None
 
 
-def _cf(head: RequestHead) -> bytes:
-    protocol = b'"httpProtocol":"HTTP/1.%d"' % (not head.http10)
-    accepted = _joined(head.fields, b"accept-encoding")
-    if accepted is None:
-        return protocol
-    return protocol + b',"clientAcceptEncoding":' + json.dumps(accepted.decode("latin-1")).encode()
+@functools.lru_cache(256)
+def _encodings(accepted: bytes) -> bytes:
+    return b',"clientAcceptEncoding":' + json.dumps(accepted.decode("latin-1")).encode()
 
 
-def cf_start(version_id: str, function: str) -> bytes:
+def _cf(accepted: Sequence[bytes] | None, http10: bool) -> bytes:
+    protocol = b'"httpProtocol":"HTTP/1.0"' if http10 else b'"httpProtocol":"HTTP/1.1"'
+    return protocol + _encodings(b", ".join(accepted)) if accepted else protocol
+
+
+def head_for_upstream(request: Request, host: bytes, who: Client, route: Route | None) -> bytes:
     """
-    The first part of the line that tells the cell which version to run.
+    The head that the next server sees, but for the request id and the empty line.
+
+    Args:
+        host: The host that it is to see.
+        route: The version to run; None for the API, which gets no `request.cf`.
     """
-    return f'{ROUTE_AND_CF}: {{"version":"{version_id}","function":"{function}",'.encode("ascii")
+    lines = b"".join(
+        (request.core, b"host: ", host, b"\r\nx-forwarded-host: ", host, b"\r\n", who.lines)
+    )
+    if route is None:
+        return lines
+    # Ids and names are made of hex digits, letters and dashes (`domain.names`).
+    cf = f'{ROUTE_AND_CF}: {{"version":"{route.version_id}","function":"{route.function}",'
+    return b"".join((lines, cf.encode("ascii"), who.cf, b",", request.cf, b"}\r\n"))

@@ -7,7 +7,7 @@ coding that is anything but `chunked` are all errors, whoever sends them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -25,10 +25,22 @@ _FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb":" + _VALUE + rb"\r\n)*")
 _TOKENS: Final = re.compile(_TOKEN)
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)((?:[/?][^#]*)?)", re.IGNORECASE)
 _BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+_COMMON: Final = {word: frozenset({word}) for word in (b"keep-alive", b"close")}
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
-Fields = Sequence[tuple[bytes, bytes, bytes]]
-"""Of each field: the name in lower case, the value without white space around it, the line."""
+Fields = Sequence[tuple[bytes, bytes]]
+"""Each field's name in lower case, and its line as it was sent."""
+
+Values = Mapping[bytes, Sequence[bytes]]
+"""What the fields that matter here say, by name, without white space around it."""
+
+_MATTERS: Final = frozenset(
+    {
+        b"accept-encoding", b"cloudflare-workers-version-key", b"connection", b"content-length",
+        b"expect", b"host", b"transfer-encoding", b"upgrade", b"x-forwarded-for",
+        b"x-forwarded-host", b"x-forwarded-proto",
+    }
+)  # fmt: skip
 
 
 class Malformed(Exception):
@@ -63,6 +75,7 @@ class RequestHead:
     host: bytes
     http10: bool
     fields: Fields
+    values: Values
     body: int
     options: frozenset[bytes]
     keep_alive: bool
@@ -84,6 +97,7 @@ class ResponseHead:
     status: int
     reason: bytes
     fields: Fields
+    values: Values
     body: int
     length: int | None
     options: frozenset[bytes]
@@ -119,30 +133,26 @@ def parse_request(head: bytes, *, max_line: int, max_fields: int) -> RequestHead
     if version not in (b"1.1", b"1.0"):
         raise Malformed("This port speaks HTTP/1.1 and HTTP/1.0.", 505)
     http10 = version == b"1.0"
-    fields = _fields(block, max_fields)
-    lengths, codings, hosts, connection, upgrade, expect = _values(
-        fields,
-        b"content-length",
-        b"transfer-encoding",
-        b"host",
-        b"connection",
-        b"upgrade",
-        b"expect",
-    )
-    options = _list(connection)
-    body = _body_length(lengths, codings, http10=http10) or 0
-    target, host = _target(method, target, hosts)
+    fields, values = _fields(block, max_fields)
+    options = _list(values.get(b"connection"))
+    body = _body_length(values, http10=http10) or 0
+    target, host = _target(method, target, values.get(b"host", ()))
     return RequestHead(
         method=method,
         target=target,
         host=host,
         http10=http10,
         fields=fields,
+        values=values,
         body=body,
         options=options,
         keep_alive=b"close" not in options and (not http10 or b"keep-alive" in options),
-        upgrade=_protocols(upgrade) if b"upgrade" in options and not http10 and not body else (),
-        expects_continue=not http10 and bool(body) and b"100-continue" in _list(expect),
+        upgrade=_protocols(values.get(b"upgrade", ()))
+        if b"upgrade" in options and not http10 and not body
+        else (),
+        expects_continue=bool(body)
+        and not http10
+        and b"100-continue" in _list(values.get(b"expect")),
     )
 
 
@@ -158,16 +168,14 @@ def parse_response(head: bytes, *, max_fields: int) -> ResponseHead:
     if found is None:
         raise Malformed("The status line is malformed.")
     minor, status, reason = found.groups()
-    fields = _fields(block, max_fields)
-    lengths, codings, connection = _values(
-        fields, b"content-length", b"transfer-encoding", b"connection"
-    )
-    options = _list(connection)
-    body = _body_length(lengths, codings, http10=minor == b"0")
+    fields, values = _fields(block, max_fields)
+    options = _list(values.get(b"connection"))
+    body = _body_length(values, http10=minor == b"0")
     return ResponseHead(
         status=int(status),
         reason=reason or b"",
         fields=fields,
+        values=values,
         body=UNTIL_CLOSE if body is None else body,
         length=None if body == CHUNKED else body,
         options=options,
@@ -175,7 +183,7 @@ def parse_response(head: bytes, *, max_fields: int) -> ResponseHead:
     )
 
 
-def _fields(block: bytes, most: int) -> Fields:
+def _fields(block: bytes, most: int) -> tuple[Fields, Values]:
     if _FIELDS.fullmatch(block) is None:
         raise Malformed("A header field is malformed.")
     lines = block.split(b"\r\n")
@@ -183,32 +191,31 @@ def _fields(block: bytes, most: int) -> Fields:
     if len(lines) > most:
         raise Malformed("There are too many header fields.", 431)
     fields = []
+    values: dict[bytes, list[bytes]] = {}
     for line in lines:
         name, _, value = line.partition(b":")
-        fields.append((name.lower(), value.strip(b" \t"), line))
-    return fields
+        name = name.lower()
+        fields.append((name, line))
+        if name in _MATTERS:
+            values.setdefault(name, []).append(value.strip(b" \t"))
+    return fields, values
 
 
-def _values(fields: Fields, *names: bytes) -> list[list[bytes]]:
-    found: dict[bytes, list[bytes]] = {name: [] for name in names}
-    for name, value, _ in fields:
-        if name in found:
-            found[name].append(value)
-    return list(found.values())
-
-
-def _list(values: list[bytes]) -> frozenset[bytes]:
+def _list(values: Sequence[bytes] | None) -> frozenset[bytes]:
     if not values:
         return frozenset()
+    if len(values) == 1 and values[0] in _COMMON:
+        return _COMMON[values[0]]
     return frozenset(
         item.strip(b" \t").lower() for value in values for item in value.split(b",")
     ) - {b""}
 
 
-def _body_length(lengths: list[bytes], codings: list[bytes], *, http10: bool) -> int | None:
+def _body_length(values: Values, *, http10: bool) -> int | None:
     """
     RFC 9112 section 6.3, without any of the guesses that it allows.
     """
+    lengths, codings = values.get(b"content-length"), values.get(b"transfer-encoding")
     if codings:
         if lengths:
             raise Malformed("Content-Length and Transfer-Encoding exclude each other.")
@@ -224,7 +231,7 @@ def _body_length(lengths: list[bytes], codings: list[bytes], *, http10: bool) ->
     return int(lengths[0])
 
 
-def _target(method: bytes, target: bytes, hosts: list[bytes]) -> tuple[bytes, bytes]:
+def _target(method: bytes, target: bytes, hosts: Sequence[bytes]) -> tuple[bytes, bytes]:
     """
     The target in origin-form and the host that it is for (RFC 9112 section 3.2).
     """
@@ -249,7 +256,7 @@ def _target(method: bytes, target: bytes, hosts: list[bytes]) -> tuple[bytes, by
     return (path if path.startswith(b"/") else b"/" + path), authority
 
 
-def _protocols(values: list[bytes]) -> tuple[bytes, ...]:
+def _protocols(values: Sequence[bytes]) -> tuple[bytes, ...]:
     """
     Never HTTP/2: whatever spoke it behind us would be out of our sight.
     """

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from workerd_faas.domain.upstream import Upstream
+from workerd_faas.ingress.heads import ResponseHeads
 from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.timers import Timers
 from workerd_faas.ingress.upstream_connection import UpstreamConnection
@@ -19,11 +20,15 @@ class Pool:
     """
     All connections to upstreams. The last one used is the first one taken again, so that what a
     burst needed can go.
+
+    Attributes:
+        heads: What their responses' heads are.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, timers: Timers, limits: RelayLimits
     ) -> None:
+        self.heads = ResponseHeads(limits)
         self._loop = loop
         self._timers = timers
         self._limits = limits

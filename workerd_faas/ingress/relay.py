@@ -12,21 +12,20 @@ from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.names import is_version_prefix
 from workerd_faas.domain.routing import Route, RoutingTable, sticky_position
 from workerd_faas.domain.upstream import Upstream
-from workerd_faas.ingress.headers import Request, Response, prepare_request, prepare_response
-from workerd_faas.ingress.hosts import FunctionHost, Place, place_of
-from workerd_faas.ingress.http1 import Malformed, parse_request, parse_response
+from workerd_faas.ingress.headers import Request
+from workerd_faas.ingress.heads import RequestHeads
+from workerd_faas.ingress.hosts import FunctionHost
 from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.memo import Memo
 from workerd_faas.ingress.misses import Misses
-from workerd_faas.ingress.peers import Client, Network, Peer, direct_client, forwarded_client
+from workerd_faas.ingress.peers import Client, Network, Peer, forwarded_client
 from workerd_faas.ingress.pool import Pool
 from workerd_faas.ingress.silence import Silence
 from workerd_faas.ingress.timers import Timers
 from workerd_faas.usecases.ports import Cells
 
-_MEMO_HEAD: Final = 4096
-_MEMO_ENTRIES: Final = 512
-"""At most 2 · 512 heads of 4 KiB, with what they became: some 8 MiB for requests."""
+_CLIENTS: Final = 512
+"""Clients behind proxies that are remembered, twice over."""
 
 _REPORTED_PER_TICK: Final = 20
 """Failures logged one by one in a tick; the rest is counted."""
@@ -76,17 +75,15 @@ class Relay:
     proxies: Sequence[Network]
     access_log: bool
     pool: Pool
+    heads: RequestHeads
     misses: Misses
-    requests: Memo[bytes, Request] = attrs.Factory(lambda: Memo(_MEMO_ENTRIES))
-    responses: Memo[bytes, Response] = attrs.Factory(lambda: Memo(_MEMO_ENTRIES))
     connections: set[Connected] = attrs.Factory(set)
     silence: Silence = attrs.Factory(Silence)
     draining: bool = False
     in_flight: int = 0
     tunnels: int = 0
-    _places: Memo[bytes, Place] = attrs.Factory(lambda: Memo(_MEMO_ENTRIES))
     _clients: Memo[tuple[Peer, bytes | None, bytes | None], Client] = attrs.Factory(
-        lambda: Memo(_MEMO_ENTRIES)
+        lambda: Memo(_CLIENTS)
     )
     _failures: int = 0
     _log: ClassVar[Logger] = Logger()
@@ -94,48 +91,6 @@ class Relay:
     def __attrs_post_init__(self) -> None:
         self.timers.each_tick(self._report_failures)
         self.timers.each_tick(self.silence.look)
-
-    def read_request(self, head: bytes) -> Request:
-        """
-        A request's head that is not in `requests`.
-
-        Raises:
-            Malformed: with the status to answer.
-        """
-        request = prepare_request(
-            parse_request(
-                head,
-                max_line=self.limits.request_line_bytes,
-                max_fields=self.limits.header_count,
-            )
-        )
-        if len(head) <= _MEMO_HEAD:
-            self.requests.put(head, request)
-        return request
-
-    def read_response(self, head: bytes) -> Response:
-        """
-        A response's head that is not in `responses`.
-
-        Raises:
-            Malformed: it cannot be passed on.
-        """
-        if len(head) > self.limits.head_bytes:
-            raise Malformed("The head is too long.")
-        response = prepare_response(parse_response(head, max_fields=self.limits.header_count))
-        if len(head) <= _MEMO_HEAD:
-            self.responses.put(head, response)
-        return response
-
-    def place_of(self, host: bytes) -> Place:
-        """
-        Whose host it is.
-        """
-        place = self._places.get(host)
-        if place is None:
-            place = place_of(host, self.base_domain)
-            self._places.put(host, place)
-        return place
 
     def client_of(self, peer: Peer, request: Request) -> Client:
         """
@@ -149,12 +104,6 @@ class Relay:
             )
             self._clients.put(key, client)
         return client
-
-    def direct_client(self, peer: Peer) -> Client:
-        """
-        Who sends requests on a connection of its own.
-        """
-        return direct_client(peer)
 
     def route_of(self, place: FunctionHost, client: Client, request: Request) -> Route:
         """

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.client import ClientConnection
+from workerd_faas.ingress.heads import RequestHeads
 from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.listen import ListeningPort, listen
 from workerd_faas.ingress.misses import Misses
@@ -92,6 +93,7 @@ class Ingress:
             proxies=tuple(trusted_proxies),
             access_log=access_log,
             pool=Pool(loop, timers, limits),
+            heads=RequestHeads(limits, base_domain),
             misses=Misses(most=limits.misses_per_minute),
         )
         self._next_look = 0.0
