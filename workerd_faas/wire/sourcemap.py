@@ -1,6 +1,7 @@
 """Source maps (ECMA-426): reading positions in a bundle back to the user's files. Pure."""
 
 import bisect
+import contextlib
 import json
 import re
 import urllib.parse
@@ -71,17 +72,23 @@ class SourceMap:
     _lines: tuple[tuple[tuple[int, ...], tuple[tuple[int, int, int] | None, ...]], ...]
 
     @classmethod
-    def parse(cls, content: bytes) -> "SourceMap":
+    def parse(cls, content: bytes, *, max_mappings: int | None = None) -> "SourceMap":
         """
         Read a source map.
 
+        Args:
+            max_mappings: How many characters of mappings to decode at most.
+
         Raises:
-            MalformedMap: it is none.
+            MalformedMap: it is none, or has more mappings.
         """
         try:
             document = json.loads(content)
             sources = tuple(str(source) for source in document["sources"])
-            return cls(sources, tuple(_lines(document["mappings"], len(sources))))
+            mappings = document["mappings"]
+            if max_mappings is not None and len(mappings) > max_mappings:
+                raise MalformedMap(f"more than {max_mappings} characters of mappings")
+            return cls(sources, tuple(_lines(mappings, len(sources))))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise MalformedMap(str(error)) from None
 
@@ -137,20 +144,36 @@ def map_positions(text: str, maps: Mapping[str, bytes]) -> str:
     Args:
         maps: Source maps by the name of their module.
     """
-    parsed: dict[str, SourceMap | None] = {}
+    return replace_positions(text, parse_maps(maps))
+
+
+def parse_maps(
+    maps: Mapping[str, bytes], *, max_mappings: int | None = None
+) -> Mapping[str, SourceMap]:
+    """
+    Those that are source maps; see `SourceMap.parse`.
+    """
+    parsed = {}
+    for name, content in maps.items():
+        with contextlib.suppress(MalformedMap):
+            parsed[name] = SourceMap.parse(content, max_mappings=max_mappings)
+    return parsed
+
+
+def replace_positions(text: str, maps: Mapping[str, SourceMap]) -> str:
+    """
+    As `map_positions`, with maps that have been read.
+    """
 
     def replace(match: re.Match[str]) -> str:
-        name = match[1]
-        if name not in parsed:
-            parsed[name] = _parsed(_map_of(name, maps))
-        found = parsed[name]
+        found = _map_of(match[1], maps)
         position = found.original(int(match[2]), int(match[3])) if found is not None else None
         return str(position) if position is not None else match[0]
 
     return _PLACE.sub(replace, text).replace(_BUNDLE_URL, "")
 
 
-def _map_of(name: str, maps: Mapping[str, bytes]) -> bytes | None:
+def _map_of(name: str, maps: Mapping[str, SourceMap]) -> SourceMap | None:
     """
     The map of a module by any of the names that workerd has for it: its own, or (from a certain
     compatibility date on) the path of a URL, `file:///bundle/<name>`.
@@ -158,12 +181,3 @@ def _map_of(name: str, maps: Mapping[str, bytes]) -> bytes | None:
     path = urllib.parse.unquote(name.removeprefix("bundle/"))
     names = (name, name.removeprefix("./"), path, f"./{path}")
     return next((maps[each] for each in names if each in maps), None)
-
-
-def _parsed(content: bytes | None) -> SourceMap | None:
-    if content is None:
-        return None
-    try:
-        return SourceMap.parse(content)
-    except MalformedMap:
-        return None

@@ -12,6 +12,7 @@ from workerd_faas.cli.config.project import Project
 from workerd_faas.cli.config.rules import effective_rules
 from workerd_faas.cli.failure import project_failure
 from workerd_faas.domain.model import Module, ModuleKind
+from workerd_faas.wire.sourcemap import MalformedMap
 
 _COMMENT: Final = b"//# sourceMappingURL="
 
