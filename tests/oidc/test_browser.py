@@ -197,7 +197,7 @@ def test_login_through_the_built_in_provider(developer: Developer) -> None:
                 ends_at_the_cli(browser)
             accounts.append(developer.whoami()["accounts"][0]["id"])
         assert accounts[0] == accounts[2] != accounts[1]
-        with pytest.raises(AssertionError, match="access_denied"), developer.login() as url:
+        with pytest.raises(AssertionError, match="login was refused"), developer.login() as url:
             browser.goto(url)
             browser.click("text=Cancel")
             browser.wait_for_url("http://127.0.0.1:*/callback?*error=access_denied*")
