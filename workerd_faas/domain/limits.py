@@ -32,3 +32,25 @@ class UploadLimits:
         Bytes of the multipart body: code, source maps of the same size, metadata, part headers.
         """
         return 2 * self.code + self.metadata + self.modules * 2048
+
+
+@attrs.frozen(kw_only=True)
+class AssetLimits:
+    """
+    Bounds of one site.
+
+    Attributes:
+        file: Bytes of a file.
+        files: How many paths.
+        total: Bytes of all files together.
+        manifest: Bytes of the document that lists them.
+        body: Bytes of one upload of files: a bucket in base64 with its part headers.
+        bucket: Bytes of the files that one upload is asked to bring, unless it is a single file.
+    """
+
+    file: int = 25 * MIB
+    files: int = 20_000
+    total: int = 2048 * MIB
+    manifest: int = 16 * MIB
+    body: int = 48 * MIB
+    bucket: int = 8 * MIB
