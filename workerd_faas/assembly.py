@@ -15,7 +15,9 @@ from twisted.internet.threads import deferToThreadPool
 from workerd_faas.api.app import Api, Routes
 from workerd_faas.api.home import HomeRoutes
 from workerd_faas.api.oauth import OAuthRoutes
+from workerd_faas.api.older import OlderWranglerRoutes
 from workerd_faas.api.scripts import ScriptRoutes
+from workerd_faas.api.secrets import SecretRoutes
 from workerd_faas.api.user import UserRoutes
 from workerd_faas.api.wrangler import WranglerRoutes
 from workerd_faas.directories import DataDirectory, DirectoryStage, run_directory
@@ -253,6 +255,10 @@ class _Assembly:
                 urls=urls,
                 limits=self.limits,
                 in_thread=self._in_thread,
+            ),
+            SecretRoutes(auth=self.auth, workers=self.workers, urls=urls),
+            OlderWranglerRoutes(
+                auth=self.auth, workers=self.workers, urls=urls, limits=self.limits
             ),
             WranglerRoutes(auth=self.auth, workers=self.workers, events=self.events, urls=urls),
         ]

@@ -15,7 +15,9 @@ from twisted.web.http_headers import Headers
 
 from workerd_faas.api.app import Api
 from workerd_faas.api.home import HomeRoutes
+from workerd_faas.api.older import OlderWranglerRoutes
 from workerd_faas.api.scripts import ScriptRoutes
+from workerd_faas.api.secrets import SecretRoutes
 from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.domain.routing import RoutingTable
@@ -143,6 +145,10 @@ class PlatformTestCase(TestCase):
         api = Api(
             [
                 HomeRoutes(urls=urls, version="1.2.3", health=lambda: succeed(self.health)),
+                SecretRoutes(auth=KnownBearers(), workers=self.workers, urls=urls),
+                OlderWranglerRoutes(
+                    auth=KnownBearers(), workers=self.workers, urls=urls, limits=self.limits
+                ),
                 ScriptRoutes(
                     auth=KnownBearers(),
                     workers=self.workers,

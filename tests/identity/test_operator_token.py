@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from workerd_faas.operator.main import main
-from workerd_faas.operator.token import data_directory
+from workerd_faas.operator.partial import data_directory
 from workerd_faas.store.database import FILE_NAME, connect
 
 

@@ -8,7 +8,7 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from workerd_faas.api import shapes
-from workerd_faas.api.envelope import answer, answer_page, header, read_json
+from workerd_faas.api.envelope import answer, answer_page, header, query, read_json
 from workerd_faas.api.multipart import parse_multipart
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.limits import UploadLimits
@@ -63,7 +63,7 @@ class ScriptRoutes:
             return read_upload([(p.name, p.content_type, p.content) for p in parts], self.limits)
 
         return await self.workers.upload(
-            target, lambda: self.in_thread(read), source=_source(request), deploy=deploy
+            target, lambda: self.in_thread(read), source=source_of(request), deploy=deploy
         )
 
     def _register_scripts(self, app: Klein) -> None:
@@ -125,9 +125,10 @@ class ScriptRoutes:
             deployed = await self.workers.deploy(
                 target,
                 _splits(document),
-                source=_source(request),
-                message=_text(annotations, "workers/message"),
+                source=source_of(request),
+                message=text_of(annotations, "workers/message"),
                 triggered_by=_trigger(annotations),
+                force=query(request, "force") == "true",
             )
             result = shapes.deployment(deployed)
             result["urls"] = {"function": self.urls.function(name)}
@@ -157,7 +158,7 @@ class ScriptRoutes:
         @app.route(SCRIPT + "/aliases/<alias>", methods=["PUT"])
         async def put_alias(request: IRequest, account: str, name: str, alias: str) -> bytes:
             target = await self._target(request, account, name)
-            version_id = _text(read_json(request), "version_id")
+            version_id = text_of(read_json(request), "version_id")
             if version_id is None:
                 raise Problem(
                     kind=Kind.BAD_REQUEST, message="The body needs 'version_id', a version's id."
@@ -183,12 +184,21 @@ async def target_of(auth: Authenticator, request: IRequest, account: str, name: 
     return Target(principal=principal, account_id=account, function=name)
 
 
-def _source(request: IRequest) -> str:
+def source_of(request: IRequest) -> str:
+    """
+    Which program sent a request, as versions and deployments say it.
+    """
     agent = (header(request, "user-agent") or "").partition("/")[0]
     return agent if agent in {"wrangler", "wrkst"} else "api"
 
 
-def _text(document: Any, key: str) -> str | None:
+def text_of(document: Any, key: str) -> str | None:
+    """
+    A short text in a JSON object; None if it is missing or empty.
+
+    Raises:
+        Problem: `BAD_REQUEST`.
+    """
     value = document.get(key) if isinstance(document, dict) else None
     if value is None or value == "":
         return None
@@ -200,7 +210,7 @@ def _text(document: Any, key: str) -> str | None:
 
 
 def _trigger(annotations: Any) -> str | None:
-    trigger = _text(annotations, "workers/triggered_by")
+    trigger = text_of(annotations, "workers/triggered_by")
     return trigger if trigger in TRIGGERS else None
 
 

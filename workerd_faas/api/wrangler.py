@@ -2,7 +2,7 @@
 What Wrangler asks around a deploy and a delete that is not about scripts themselves.
 
 This platform has one answer to most of it: every function is always on its own host, and there
-are no secrets, schedules or storage yet.
+are no schedules or storage yet.
 """
 
 from typing import Any
@@ -124,11 +124,6 @@ class WranglerRoutes:
             return answer(request, _UNVERSIONED, messages=notes)
 
     def _register_nothing_yet(self, app: Klein) -> None:
-        @app.route(SCRIPT + "/secrets", methods=["GET"])
-        async def secrets(request: IRequest, account: str, name: str) -> bytes:
-            await self.workers.function(await self._target(request, account, name))
-            return answer(request, [])
-
         @app.route(SCRIPT + "/references", methods=["GET"])
         async def references(request: IRequest, account: str, name: str) -> bytes:
             await self.workers.function(await self._target(request, account, name))

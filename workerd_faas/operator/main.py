@@ -10,6 +10,7 @@ _COMMANDS: Final = {
     "check-config": "workerd_faas.operator.check_config:check_config",
     "doctor": "workerd_faas.operator.doctor:doctor",
     "health": "workerd_faas.operator.health:health",
+    "secrets": "workerd_faas.operator.secrets:secrets",
     "token": "workerd_faas.operator.token:token",
 }
 

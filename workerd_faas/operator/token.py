@@ -6,7 +6,6 @@ and needs no other setting.
 """
 
 import json
-import os
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from datetime import UTC, datetime
@@ -21,11 +20,9 @@ from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.identity import ApiToken
 from workerd_faas.domain.model import timestamp
 from workerd_faas.operator.options import source_options
-from workerd_faas.settings.sources import Findings, gather
-from workerd_faas.settings.table import SETTINGS
+from workerd_faas.operator.partial import become_owner, data_directory
 from workerd_faas.store.database import FILE_NAME, DatabaseUnusable, connect, transact
 from workerd_faas.store.identity import SQLIdentity
-from workerd_faas.tap import env_file as env_file_or_default
 from workerd_faas.usecases import ports
 from workerd_faas.usecases.identity.machine_tokens import MachineTokens
 
@@ -57,28 +54,6 @@ _check: type[ports.Database] = _DirectDatabase
 _check_clock: type[ports.WallClock] = _SystemClock
 
 
-def data_directory(dev: bool, named_env_file: str | None) -> Path:
-    """
-    `DATA_DIR` as the daemon would read it; what else may be wrong with the settings is not asked.
-
-    Raises:
-        click.ClickException: it cannot be known.
-    """
-    findings = Findings()
-    file = env_file_or_default(named_env_file)
-    raw = gather(os.environ, file, {}, findings)
-    (setting,) = (setting for setting in SETTINGS if setting.name == "DATA_DIR")
-    text = raw.get(setting.name) or setting.default_for(dev)
-    for name, message in findings.problems:
-        if file is not None and name.startswith(str(file)):
-            raise click.ClickException(f"{name}: {message}")
-    try:
-        directory: Path = setting.read(text or "")
-    except ValueError as error:
-        raise click.ClickException(f"DATA_DIR {error}") from error
-    return directory
-
-
 def with_tokens(directory: Path, work: Callable[[MachineTokens], Coroutine[Any, Any, T]]) -> T:
     """
     Do `work` with the tokens in the database of `directory`, which is made if it is not there.
@@ -88,7 +63,7 @@ def with_tokens(directory: Path, work: Callable[[MachineTokens], Coroutine[Any, 
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _become_owner(directory)
+        become_owner(directory)
         with closing(connect(directory / FILE_NAME)) as connection:
             tokens = MachineTokens(
                 store=SQLIdentity(_DirectDatabase(connection)), clock=_SystemClock()
@@ -112,16 +87,6 @@ def _finished(work: Coroutine[Any, Any, T]) -> T:
         outcome: T = stop.value
         return outcome
     raise RuntimeError("the database of this command never makes anybody wait")
-
-
-def _become_owner(directory: Path) -> None:
-    """
-    As root, go on as the directory's owner: the daemon must be able to open what is made here.
-    """
-    owner = directory.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
 
 
 @click.group()

@@ -58,7 +58,7 @@ class FernetVault:
 
 def _opened(fernet: Fernet | MultiFernet, id_: str, sealed: str) -> str:
     try:
-        found, text = json.loads(fernet.decrypt(sealed.encode("ascii")))
+        found, text = json.loads(fernet.decrypt(sealed.encode()))
     except InvalidToken:
         raise Problem(
             kind=Kind.SECRET_UNREADABLE,

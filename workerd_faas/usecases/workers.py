@@ -18,6 +18,7 @@ from workerd_faas.domain.model import (
     Code,
     Deployment,
     Function,
+    Module,
     ModuleKind,
     Principal,
     Split,
@@ -273,6 +274,21 @@ class Workers:
         """
         account_for(target.principal, target.account_id)
         return await self.catalog.version(target.account_id, target.function, version_id)
+
+    async def content(self, target: Target, version_id: str | None) -> tuple[str, Sequence[Module]]:
+        """
+        The name of the main module and all modules as they were uploaded, source maps too, of this
+        version or (None) the newest.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `FORBIDDEN`, `BUNDLE_CORRUPT`.
+        """
+        if version_id is None:
+            found = (await self.versions(target))[0]
+        else:
+            found = await self.version(target, version_id)
+        modules = decode_bundle(await self.bundles.get(found.bundle)).modules
+        return found.main_module, modules
 
     async def versions(self, target: Target) -> Sequence[Version]:
         """
