@@ -5,7 +5,8 @@ import contextlib
 import json
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -63,13 +64,27 @@ class Position:
 
 
 @attrs.frozen
+class _Mappings:
+    """
+    Where each segment of a bundle begins and where it comes from; without an origin, its source is
+    -1. All count from 0. Arrays, since a bundle may have a million segments.
+    """
+
+    first_of_line: "array[int]" = attrs.Factory(lambda: array("i"))
+    columns: "array[int]" = attrs.Factory(lambda: array("i"))
+    sources: "array[int]" = attrs.Factory(lambda: array("i"))
+    original_lines: "array[int]" = attrs.Factory(lambda: array("i"))
+    original_columns: "array[int]" = attrs.Factory(lambda: array("i"))
+
+
+@attrs.frozen
 class SourceMap:
     """
     For each line of the bundle: columns where segments begin, and where these come from.
     """
 
     sources: tuple[str, ...]
-    _lines: tuple[tuple[tuple[int, ...], tuple[tuple[int, int, int] | None, ...]], ...]
+    _mappings: _Mappings = attrs.field(repr=False)
 
     @classmethod
     def parse(cls, content: bytes, *, max_mappings: int | None = None) -> "SourceMap":
@@ -88,49 +103,67 @@ class SourceMap:
             mappings = document["mappings"]
             if max_mappings is not None and len(mappings) > max_mappings:
                 raise MalformedMap(f"more than {max_mappings} characters of mappings")
-            return cls(sources, tuple(_lines(mappings, len(sources))))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            return cls(sources, _decode(mappings, len(sources)))
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise MalformedMap(str(error)) from None
+
+    @property
+    def size(self) -> int:
+        """
+        About how many bytes it takes.
+        """
+        return 16 * len(self._mappings.columns) + 4 * len(self._mappings.first_of_line)
 
     def original(self, line: int, column: int) -> Position | None:
         """
         Where something in the bundle comes from; line and column count from 1.
         """
-        if not 1 <= line <= len(self._lines):
+        found = self._mappings
+        if not 1 <= line < len(found.first_of_line):
             return None
-        columns, origins = self._lines[line - 1]
-        index = bisect.bisect_right(columns, column - 1) - 1
-        origin = origins[index] if index >= 0 else None
-        if origin is None:
+        first, end = found.first_of_line[line - 1], found.first_of_line[line]
+        index = bisect.bisect_right(found.columns, column - 1, first, end) - 1
+        if index < first or found.sources[index] < 0:
             return None
-        source, original_line, original_column = origin
-        return Position(self.sources[source], original_line + 1, original_column + 1)
+        return Position(
+            self.sources[found.sources[index]],
+            found.original_lines[index] + 1,
+            found.original_columns[index] + 1,
+        )
 
 
-def _lines(
-    mappings: str, sources: int
-) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, int, int] | None, ...]]]:
+def _decode(mappings: str, sources: int) -> _Mappings:
     source = original_line = original_column = 0
+    found = _Mappings()
     for line in mappings.split(";"):
+        found.first_of_line.append(len(found.columns))
         column = 0
-        columns: list[int] = []
-        origins: list[tuple[int, int, int] | None] = []
         for segment in filter(None, line.split(",")):
             numbers = decode_vlq(segment)
             if len(numbers) not in (1, 4, 5):
                 raise MalformedMap(f"a mapping of {len(numbers)} numbers")
             column += numbers[0]
-            origin = None
+            from_source = -1
             if len(numbers) > 1:
                 source += numbers[1]
                 original_line += numbers[2]
                 original_column += numbers[3]
                 if not 0 <= source < sources:
                     raise MalformedMap("a mapping to a source that is not there")
-                origin = (source, original_line, original_column)
-            columns.append(column)
-            origins.append(origin)
-        yield tuple(columns), tuple(origins)
+                from_source = source
+            found.columns.append(column)
+            found.sources.append(from_source)
+            found.original_lines.append(original_line)
+            found.original_columns.append(original_column)
+    found.first_of_line.append(len(found.columns))
+    return found
 
 
 _BUNDLE_URL: Final = "file:///bundle/"
