@@ -28,7 +28,7 @@ class Kind(enum.Enum):
     SCRIPT_TOO_LARGE = "script_too_large"
     ASSETS_INVALID = "assets_invalid"
     ASSETS_TOO_LARGE = "assets_too_large"
-    ASSETS_TOKEN_INVALID = "assets_token_invalid"
+    ASSETS_TOKEN_INVALID = "assets_token_invalid"  # noqa: S105
     ASSETS_MISSING = "assets_missing"
     # Things that are not there, or belong to another.
     SCRIPT_NOT_FOUND = "script_not_found"

@@ -36,6 +36,10 @@ _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
 _SCOPES: Final = 0b11  # abstract unix sockets and signals stay inside
 _READ: Final = _EXECUTE | _READ_FILE | _READ_DIR
 _OWN: Final = _READ | _WRITE_FILE | _REMOVE_FILE | _MAKE_REG | _MAKE_SOCK
+_REMOVE_DIR, _MAKE_DIR, _REFER, _TRUNCATE = 1 << 4, 1 << 7, 1 << 13, 1 << 14
+_DATA: Final = (
+    _READ | _WRITE_FILE | _REMOVE_FILE | _REMOVE_DIR | _MAKE_REG | _MAKE_DIR | _REFER | _TRUNCATE
+)
 _FOR_A_FILE: Final = _EXECUTE | _WRITE_FILE | _READ_FILE
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -73,7 +77,7 @@ def landlock_abi() -> int:
     return max(0, version)
 
 
-def _landlock(readable: list[str], own: str, connect: bool) -> None:
+def _landlock(readable: list[str], own: str, writable: list[str], connect: bool) -> None:
     abi = landlock_abi()
     if abi < 1:
         return
@@ -90,6 +94,8 @@ def _landlock(readable: list[str], own: str, connect: bool) -> None:
     for path in readable:
         _allow(ruleset, path, _READ)
     _allow(ruleset, own, _OWN)
+    for path in writable:
+        _allow(ruleset, path, _DATA & handled)
     _checked(_libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
     os.close(ruleset)
 
@@ -126,6 +132,7 @@ def confine(spec: dict[str, Any]) -> None:
         spec: `parent`: the pid that must be our parent, with which we die; `directory`: the own
             directory; `data`: `RLIMIT_DATA` in bytes; `files`: `RLIMIT_NOFILE`; `oom_score_adj`;
             `readable`: paths that may be read and executed, everything else may not;
+            `writable`: folders in which everything may be done with files, besides the own one;
             `connect`: whether TCP connections may be opened.
 
     Raises:
@@ -149,7 +156,7 @@ def confine(spec: dict[str, Any]) -> None:
     _limit(resource.RLIMIT_NOFILE, spec["files"])
     _limit(resource.RLIMIT_DATA, spec["data"])
     _prctl(PR_SET_NO_NEW_PRIVS, 1, "prctl(PR_SET_NO_NEW_PRIVS)")
-    _landlock(spec["readable"], spec["directory"], spec["connect"])
+    _landlock(spec["readable"], spec["directory"], spec.get("writable", []), spec["connect"])
 
 
 def main() -> None:

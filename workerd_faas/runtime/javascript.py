@@ -4,7 +4,8 @@ from importlib import resources
 from typing import Final
 
 _SHARED: Final = ("document.js",)
-ROUTER: Final = ("router.js", *_SHARED, "bindings.js", "errors.js", "traces.js")
+ROUTER: Final = ("router.js", *_SHARED, "bindings.js", "collect.js", "errors.js", "traces.js")
+STATE: Final = ("state.js", "deliver.js", "objects.js", "manage.js", "sql.js")
 CHECK: Final = ("check.js", *_SHARED)
 
 

@@ -46,10 +46,11 @@ class Launch:
 
     Attributes:
         binary: workerd.
-        directory: The process's own directory, the only one it may write to.
+        directory: The process's own directory, the only one it may write to but for `writable`.
         config: The configuration file, which must be below `directory`.
         memory: Bytes that its JavaScript and buffers may take, on top of what workerd itself needs.
         connect: Whether it may open TCP connections at all.
+        writable: Folders of data that it keeps.
     """
 
     binary: Path
@@ -57,6 +58,7 @@ class Launch:
     config: Path
     memory: int
     connect: bool
+    writable: tuple[Path, ...] = ()
     files: int = 16384
     oom_score_adj: int = 500
 
@@ -84,6 +86,7 @@ class Launch:
             "files": self.files,
             "oom_score_adj": self.oom_score_adj,
             "readable": [str(self.binary), *READABLE],
+            "writable": [str(path) for path in self.writable],
             "connect": self.connect,
             "argv": self.argv,
         }

@@ -63,6 +63,8 @@ class Slot:
         account_id: Whose documents its cells may load; None: everybody's.
         reactor: Provides IReactorTime.
         wait: Seconds that a request waits for a cell.
+        exclusive: There is never more than one process: a replacement starts when the old one has
+            ended, and requests wait meanwhile.
         current: The cell that takes requests.
         starting: The one that will.
         retired: Those that finish.
@@ -74,6 +76,7 @@ class Slot:
     reactor: Any
     wait: float
     owner: SlotOwner
+    exclusive: bool = False
     chance: Callable[[], float] = random.random
     backoff: Backoff = attrs.Factory(Backoff)
     current: Cell | None = None
@@ -141,7 +144,8 @@ class Slot:
     def replace(self) -> "Deferred[None]":
         """
         Start another cell, and switch to it once it is ready. The old one keeps serving until then,
-        and also when the new one does not come up: then this fails with `UNAVAILABLE`.
+        and also when the new one does not come up: then this fails with `UNAVAILABLE`. Where there
+        is only one process, it ends first.
         """
         done: Deferred[None] = Deferred()
         if self.current is None and self.starting is None and not self._waiters:
@@ -149,6 +153,8 @@ class Slot:
             return done
         self._replacing.append(done)
         self.backoff.reset()
+        if self.exclusive and self.current is not None:
+            self.current.retire()
         self._begin()
         return done
 
@@ -186,7 +192,7 @@ class Slot:
     def _begin(self) -> None:
         if self._stopped or self.starting is not None or self._retry is not None:
             return
-        if not self.wanted:
+        if not self.wanted or (self.exclusive and self.retired):
             return
         pause = self.backoff.remaining(self.reactor.seconds())
         if pause > self.wait:

@@ -289,6 +289,72 @@ class Cells(Protocol):
         """
 
 
+class Door(Protocol):
+    """
+    An open unix socket.
+    """
+
+    def close(self) -> None:
+        """
+        Accept no more, remove the socket. Idempotent.
+        """
+
+
+class Doors(Protocol):
+    """
+    Unix sockets behind which accounts' state cells are.
+    """
+
+    def open(self, path: Path, account_id: str | None) -> Door:
+        """
+        Open one that leads to this account's state cell, or (None) to that of the account that a
+        request's host names, `<account>.state`.
+
+        Raises:
+            OSError: the socket cannot be made.
+        """
+
+
+class CallTargets(Protocol):
+    """
+    What cells ask for when one function calls another.
+    """
+
+    def shares(
+        self, account_id: str, function: str, selector: str | None
+    ) -> Sequence[tuple[float, str]]:
+        """
+        The versions that answer for a function of this account now: their ids, each with the
+        position in [0, 100] at which its share ends.
+
+        Args:
+            account_id: Who calls.
+            function: Whom.
+            selector: An alias or the beginning of a version id; None: what is deployed.
+
+        Raises:
+            Problem: `TARGET_NOT_FOUND`, `NOT_DEPLOYED`, `VERSION_NOT_FOUND`, `VERSION_AMBIGUOUS`.
+        """
+
+
+class CellNotices(Protocol):
+    """
+    What running cells must learn about functions.
+    """
+
+    async def function_changed(self, account_id: str, function: str, *, reload: bool) -> None:
+        """
+        What serves a function is another version now. Returns when no cell of the account goes by
+        what it knew before; one that does not say so in time is replaced.
+
+        Args:
+            account_id: Whose function.
+            function: Which.
+            reload: Whether its versions shall be loaded anew too, since what a cell is told with
+                them has changed.
+        """
+
+
 class Authenticator(Protocol):
     """
     Turns a credential into who it stands for.

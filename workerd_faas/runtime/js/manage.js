@@ -1,0 +1,137 @@
+// What the management API asks of a state cell: bulk changes of keys, SQL, deletion.
+
+import kv from "kv.js";
+import queues from "queues.js";
+import { statements } from "sql.js";
+
+const AT_ONCE = 32;
+const SHARDS = 1024;
+const MISSES = 4;
+
+const ROUTES = {
+  "PUT /kv/bulk": putKeys,
+  "DELETE /kv/bulk": deleteKeys,
+  "DELETE /kv": (_request, id, env) => object(env.KV, id).destroy(),
+  "POST /d1/query": query,
+  "POST /d1/import": async (request, id, env) =>
+    object(env.DATABASE, id).ingest(await request.text()),
+  "POST /d1/export": dump,
+  "GET /d1": (_request, id, env) => object(env.DATABASE, id).info(),
+  "DELETE /d1": (_request, id, env) => object(env.DATABASE, id).destroy(),
+  "GET /queue": (_request, id, env) => metrics(id, env),
+  "DELETE /queue": purge,
+};
+
+export async function manage(request, id, env) {
+  const route = ROUTES[`${request.method} ${new URL(request.url).pathname}`];
+  if (route === undefined) return new Response(null, { status: 404 });
+  try {
+    const answer = await route(request, id, env);
+    return answer instanceof Response ? answer : Response.json(answer ?? null);
+  } catch (error) {
+    return Response.json({ error: String(error?.message ?? error) }, { status: 400 });
+  }
+}
+
+const object = (namespace, name) => namespace.get(namespace.idFromName(name));
+
+// Keys.
+
+async function inParts(list, work) {
+  for (let i = 0; i < list.length; i += AT_ONCE) {
+    await Promise.all(list.slice(i, i + AT_ONCE).map(work));
+  }
+}
+
+const kvEnv = (env) => ({ SHARD: env.KV, BLOBS: env.BLOBS });
+
+function kvCall(id, env, method, key, { query = "", metadata = null, value } = {}) {
+  const request = {
+    url: `http://kv/${encodeURIComponent(key)}${query}`,
+    method,
+    headers: { get: (name) => (name === "CF-KV-Metadata" ? metadata : null) },
+    arrayBuffer: () => value,
+  };
+  return kv.fetch(request, kvEnv(env), { props: { namespace: id } });
+}
+
+async function putKeys(request, id, env) {
+  const pairs = await request.json();
+  const failed = [];
+  let done = 0;
+  await inParts(pairs, async ({ key, value, base64, expiration, expiration_ttl, metadata }) => {
+    const params = new URLSearchParams();
+    if (expiration != null) params.set("expiration", expiration);
+    if (expiration_ttl != null) params.set("expiration_ttl", expiration_ttl);
+    const response = await kvCall(id, env, "PUT", key, {
+      query: "?" + params,
+      metadata: metadata == null ? null : JSON.stringify(metadata),
+      value: base64
+        ? Uint8Array.from(atob(value), (character) => character.charCodeAt(0))
+        : new TextEncoder().encode(value),
+    });
+    if (response.ok) done++;
+    else failed.push({ key, error: response.statusText });
+  });
+  return { done, failed };
+}
+
+async function deleteKeys(request, id, env) {
+  const keys = await request.json();
+  await inParts(keys, (key) => kvCall(id, env, "DELETE", key));
+  return { done: keys.length, failed: [] };
+}
+
+// Databases.
+
+async function query(request, id, env) {
+  const asked = await request.json();
+  const queries = asked.flatMap(({ sql, params = [] }) => {
+    const found = statements(sql);
+    if (found.length > 1 && params.length > 0) {
+      throw new Error("Parameters can be bound to one statement only.");
+    }
+    return found.map((text) => ({ sql: text, params }));
+  });
+  const { results } = await object(env.DATABASE, id).run(queries, false);
+  return results;
+}
+
+async function dump(request, id, env) {
+  const { no_schema, no_data, tables } = await request.json();
+  const lines = await object(env.DATABASE, id).dump(no_schema, no_data, ...tables);
+  return new Response(lines.join("\n") + "\n");
+}
+
+// Queues.
+
+async function metrics(id, env) {
+  const request = new Request("http://queue/metrics");
+  return await (await queues.fetch(request, env, { props: { queue: id } })).json();
+}
+
+export async function backlog(env) {
+  let count = 0;
+  for (const id of Object.keys(env.CONSUMERS)) count += (await metrics(id, env)).backlogCount;
+  return count;
+}
+
+/** The shards that queues.js may have chosen for this queue. */
+async function purge(_request, id, env) {
+  const limit = env.CONSUMERS[id]?.maxConcurrency || SHARDS;
+  const names = new Set();
+  for (const count of [SHARDS, limit]) {
+    for (let miss = 0; miss < MISSES; miss++) {
+      names.add(`${id}#${fnv(`local/${id}/${miss}`) % count}`);
+    }
+  }
+  await inParts([...names], (name) => env.SHARD.getByName(name).purge());
+}
+
+function fnv(text) {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    hash = Math.imul(hash ^ text.charCodeAt(i), 16777619);
+  }
+  return hash >>> 0;
+}

@@ -1,0 +1,85 @@
+// workerd's Durable Object classes with what the platform needs besides.
+
+import { KVNamespace as BundledKV } from "kv.js";
+import { D1Database as BundledD1 } from "d1.js";
+import { QueueShard as BundledShard } from "queues.js";
+
+/** Forget everything, and start afresh should anybody come back. */
+async function destroy(ctx) {
+  await ctx.storage.deleteAlarm();
+  await ctx.storage.deleteAll();
+  ctx.waitUntil(scheduler.wait(0).then(() => ctx.abort("deleted")));
+}
+
+export class KVNamespace extends BundledKV {
+  async destroy() {
+    const stored = this.sql.exec(
+      "SELECT blob FROM entries WHERE blob IS NOT NULL UNION SELECT blob FROM garbage",
+    );
+    for (const { blob } of stored.toArray()) {
+      await this.env.BLOBS.fetch("http://blobs/" + blob, { method: "DELETE" });
+    }
+    await destroy(this.ctx);
+  }
+}
+
+export class D1Database extends BundledD1 {
+  /** As the bundled one, with the time it took. */
+  run(queries, bookmarked) {
+    const began = performance.now();
+    const answer = super.run(queries, bookmarked);
+    const duration = (performance.now() - began) / answer.results.length;
+    for (const { meta } of answer.results) {
+      meta.duration = duration;
+      meta.timings.sql_duration_ms = duration;
+    }
+    return answer;
+  }
+
+  /** Run a whole file of SQL in one transaction, statement by statement. */
+  ingest(text) {
+    const began = performance.now();
+    const sql = this.ctx.storage.sql;
+    return this.ctx.storage.transactionSync(() => {
+      const done = sql.ingest(text);
+      let { rowsRead, rowsWritten, statementCount } = done;
+      if (done.remainder.trim() !== "") {
+        const last = sql.exec(done.remainder);
+        last.toArray();
+        rowsRead += last.rowsRead;
+        rowsWritten += last.rowsWritten;
+        statementCount += 1;
+      }
+      return {
+        num_queries: statementCount,
+        meta: {
+          duration: performance.now() - began,
+          rows_read: rowsRead,
+          rows_written: rowsWritten,
+          size_after: sql.databaseSize,
+        },
+      };
+    });
+  }
+
+  info() {
+    const sql = this.ctx.storage.sql;
+    const { tables } = sql
+      .exec(
+        "SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table'" +
+          " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'",
+      )
+      .one();
+    return { num_tables: tables, file_size: sql.databaseSize };
+  }
+
+  destroy() {
+    return destroy(this.ctx);
+  }
+}
+
+export class QueueShard extends BundledShard {
+  purge() {
+    return destroy(this.ctx);
+  }
+}

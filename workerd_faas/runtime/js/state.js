@@ -1,0 +1,55 @@
+// The Worker inside a state cell: one account's KV namespaces, D1 databases and queues, each a
+// Durable Object of workerd's own implementations (the bundled modules).
+//
+// Who can reach its socket may do anything with this account's data: that is the router's binding
+// classes and the daemon. `state-kind` and `state-id` say what a request is about; the rest of the
+// request is the bundled modules' own protocol, or one of ours (manage.js).
+
+import { deliveries } from "deliver.js"; // First: queues.js reads what it sets.
+import kv from "kv.js";
+import D1 from "d1.js";
+import queues from "queues.js";
+import { backlog, manage } from "manage.js";
+
+export { D1 };
+export { D1Database, KVNamespace, QueueShard } from "objects.js";
+
+export default {
+  async fetch(request, env, ctx) {
+    const id = request.headers.get("state-id");
+    switch (request.headers.get("state-kind")) {
+      case "kv":
+        return readable(await kv.fetch(asKV(request), kvEnv(env), { props: { namespace: id } }));
+      case "d1":
+        return ctx.exports.D1({ props: { database: id } }).fetch(request);
+      case "queue":
+        return queues.fetch(request, env, { props: { queue: id } });
+      case "manage":
+        return manage(request, id, env);
+    }
+    if (request.cf?.probe) return Response.json({ pending: deliveries.size });
+    if (request.cf?.backlog) return Response.json({ backlog: await backlog(env) });
+    return new Response(null, { status: 404 });
+  },
+};
+
+const kvEnv = (env) => ({ SHARD: env.KV, BLOBS: env.BLOBS });
+
+/** Metadata travels as ASCII, since headers cannot hold every text. */
+function asKV(request) {
+  const sent = request.headers.get("kv-metadata");
+  const metadata = sent === null ? null : JSON.stringify(JSON.parse(sent));
+  return {
+    url: request.url,
+    method: request.method,
+    headers: { get: (name) => (name === "CF-KV-Metadata" ? metadata : null) },
+    arrayBuffer: () => request.arrayBuffer(),
+    json: () => request.json(),
+  };
+}
+
+/** What went wrong is the status text there; a body gets through every proxy whole. */
+function readable(response) {
+  if (response.ok || response.status === 404) return response;
+  return Response.json({ error: response.statusText }, { status: response.status });
+}

@@ -1,0 +1,324 @@
+"""
+All state cells: one an account, started when it is needed, stopped when idle.
+
+Two processes cannot have one account's data open, so a cell is replaced by holding: the old one
+finishes what it has and ends, the new one starts, and what comes meanwhile waits.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import attrs
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from workerd_faas.domain.errors import Problem
+from workerd_faas.domain.routing import Route
+from workerd_faas.domain.upstream import Upstream
+from workerd_faas.runtime import javascript, leftovers
+from workerd_faas.runtime.cell import Cause, Cell, Death, Times
+from workerd_faas.runtime.process import MIB
+from workerd_faas.runtime.slot import Slot, SlotOwner, Then
+from workerd_faas.runtime.state import client
+from workerd_faas.runtime.state.housing import Consumers, StateBuilder, StateHouse
+from workerd_faas.runtime.status import CellStatus, resident_bytes
+from workerd_faas.runtime.unix_http import NoAnswer, ask
+from workerd_faas.usecases.ports import Cells
+from workerd_faas.usecases.storage.ports import Deliveries, StateAnswer, StateCells, StateQuestion
+from workerd_faas.wire.headers import ROUTE_AND_CF
+
+_TICK: Final = 1.0
+
+
+@attrs.frozen(kw_only=True)
+class StateOptions:
+    """
+    Times are in seconds, sizes in bytes.
+
+    Attributes:
+        max_cells: How many processes at once.
+        idle: A cell that has not been used for so long is stopped, unless a queue still has
+            messages for a consumer.
+        wait: How long a request waits for a cell.
+        memory: What one cell's JavaScript and buffers may take. The largest KV value has 25 MiB,
+            and is copied a few times on its way.
+        times: A cell is asked less often than others, since a query may keep it busy: it has
+            `ping` times `misses` seconds.
+    """
+
+    max_cells: int = 64
+    idle: float = 300.0
+    wait: float = 15.0
+    memory: int = 512 * MIB
+    times: Times = attrs.Factory(lambda: Times(ping=5.0, misses=6, drain=30.0))
+
+
+@attrs.define(eq=False, kw_only=True)
+class StateFleet:
+    """
+    Attributes:
+        reactor: Provides IReactorProcess, IReactorTime and IReactorUNIX.
+        binary: workerd.
+        directory: A short directory of mode 0700 that is ours alone, for sockets.
+        data: Where the accounts' state directories are.
+        consumers: See `housing.Consumers`.
+        deliveries: Where batches of queues go.
+    """
+
+    reactor: Any
+    binary: Path
+    directory: Path
+    data: Path
+    consumers: Consumers
+    deliveries: Deliveries
+    options: StateOptions = attrs.Factory(StateOptions)
+    _slots: dict[str, Slot] = attrs.Factory(dict)
+    _houses: dict[Cell, StateHouse] = attrs.Factory(dict)
+    _queued: dict[Slot, None] = attrs.Factory(dict)
+    _asking: set[Slot] = attrs.Factory(set)
+    _made: int = 0
+    _crashed: int = 0
+    _builder: StateBuilder = attrs.field(init=False)
+    _ticker: IDelayedCall | None = None
+    _work: "set[Deferred[Any]]" = attrs.Factory(set)
+
+    _log = Logger()
+
+    async def start(self) -> None:
+        """
+        Clear away what an earlier run may have left, and watch over the cells from now on.
+        """
+        leftovers.clear(self.directory)
+        self._builder = StateBuilder(
+            reactor=self.reactor,
+            binary=self.binary,
+            directory=self.directory,
+            data=self.data,
+            modules=javascript.sources(javascript.STATE),
+            memory=self.options.memory,
+            times=self.options.times,
+            consumers=self.consumers,
+            deliveries=self.deliveries,
+        )
+        self._tick()
+
+    async def stop(self) -> None:
+        """
+        Start no more cells; drain and end those that are there.
+        """
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        await gatherResults([slot.stop() for slot in self._slots.values()], consumeErrors=True)
+        await gatherResults(tuple(self._work))
+
+    # `usecases.ports.Cells`, for the relay: the account is all that counts of a route.
+
+    def upstream(self, route: Route) -> Upstream | None:
+        """
+        See `Cells`.
+        """
+        slot = self._slots.get(route.account_id)
+        return None if slot is None or slot.current is None else slot.current.upstream
+
+    def when_ready(self, route: Route, then: Then) -> Callable[[], None]:
+        """
+        See `Cells`. `then` is never called before this returns.
+        """
+        return self._slot(route.account_id).when_ready(then)
+
+    def version_removed(self, account_id: str, version_id: str) -> None:
+        """
+        See `Cells`: nothing here knows versions.
+        """
+
+    # `usecases.storage.ports.StateCells`.
+
+    async def ask(
+        self, account_id: str, question: StateQuestion, sink: BinaryIO | None = None
+    ) -> StateAnswer:
+        """
+        See `StateCells`.
+        """
+        upstream = await self._ready(account_id)
+        upstream.begin()
+        try:
+            return await client.ask(self.reactor, upstream.address, question, sink)
+        finally:
+            upstream.end()
+
+    async def renew(self, account_id: str) -> None:
+        """
+        See `StateCells`.
+        """
+        slot = self._slots.get(account_id)
+        if slot is not None:
+            await slot.replace()
+
+    def wake(self, account_id: str) -> None:
+        """
+        See `StateCells`.
+        """
+        self._slot(account_id).when_ready(lambda _: None)
+
+    def cells(self) -> tuple[CellStatus, ...]:
+        """
+        What there is now.
+        """
+        return tuple(
+            CellStatus(
+                label=cell.label,
+                key=slot.key,
+                state=cell.state.value,
+                pid=cell.pid,
+                in_flight=cell.upstream.in_flight,
+                served=cell.upstream.served,
+                loaded=0,
+                resident=resident_bytes(cell.pid),
+            )
+            for slot in self._slots.values()
+            for cell in slot.cells
+        )
+
+    async def _ready(self, account_id: str) -> Upstream:
+        slot = self._slot(account_id)
+        if slot.current is not None:
+            return slot.current.upstream
+        take_back: list[Callable[[], None]] = []
+        told: Deferred[Upstream | Problem] = Deferred(lambda _: take_back[0]())
+        take_back.append(slot.when_ready(told.callback))
+        result = await told
+        if isinstance(result, Problem):
+            raise result
+        return result
+
+    def _slot(self, account_id: str) -> Slot:
+        slot = self._slots.get(account_id)
+        if slot is None:
+            slot = self._slots[account_id] = Slot(
+                key=account_id,
+                account_id=account_id,
+                reactor=self.reactor,
+                wait=self.options.wait,
+                owner=self,
+                exclusive=True,
+            )
+        return slot
+
+    # `SlotOwner`.
+
+    def admit(self, slot: Slot) -> bool:
+        """
+        See `SlotOwner`.
+        """
+        if len(self._houses) < self.options.max_cells:
+            self._queued.pop(slot, None)
+            return True
+        self._queued[slot] = None
+        self._make_room()
+        return False
+
+    def make_cell(self, slot: Slot) -> Cell:
+        """
+        See `SlotOwner`.
+        """
+        self._made += 1
+        label = f"state cell {self._made} of {slot.key}"
+        cell, house = self._builder.build(f"s{self._made}", label, slot.key, slot)
+        self._houses[cell] = house
+        return cell
+
+    def slot_lost(self, slot: Slot, cell: Cell, death: Death) -> None:
+        """
+        See `SlotOwner`.
+        """
+        self._own(Deferred.fromCoroutine(self._houses.pop(cell).clear()))
+        if death.cause is not Cause.ASKED:
+            self._crashed += 1
+            if self.consumers(slot.key):
+                # Nobody may ask for it, but its queues have to go on.
+                self.reactor.callLater(0, self._wake_unless_stopped, slot.key)
+        for queued in tuple(self._queued):
+            if len(self._houses) < self.options.max_cells:
+                del self._queued[queued]
+                queued.admitted()
+
+    def _wake_unless_stopped(self, account_id: str) -> None:
+        if self._ticker is not None:
+            self.wake(account_id)
+
+    # Once a second.
+
+    def _tick(self) -> None:
+        self._ticker = self.reactor.callLater(_TICK, self._tick)
+        now = self.reactor.seconds()
+        for slot in tuple(self._slots.values()):
+            self._look_at(slot, now)
+        self._queued = {slot: None for slot in self._queued if slot.wanted}
+        if self._queued:
+            self._make_room()
+
+    def _look_at(self, slot: Slot, now: float) -> None:
+        if slot.current is None:
+            if slot.forgettable(now):
+                del self._slots[slot.key]
+        elif not slot.in_use(now) and now - slot.last_used >= self.options.idle:
+            self._idle_out(slot)
+
+    def _idle_out(self, slot: Slot) -> None:
+        if not self.consumers(slot.key):
+            slot.idle_out()
+        elif slot not in self._asking and slot.current is not None:
+            self._asking.add(slot)
+            self._own(Deferred.fromCoroutine(self._idle_out_without_backlog(slot, slot.current)))
+
+    async def _idle_out_without_backlog(self, slot: Slot, cell: Cell) -> None:
+        """
+        Nothing would wake the cell for messages that become due later.
+        """
+        try:
+            headers = {ROUTE_AND_CF: json.dumps({"backlog": True})}
+            socket = Path(cell.upstream.address)
+            answer = await ask(self.reactor, socket, headers, None, self.options.times.ping)
+            if answer.status == 200 and json.loads(answer.body)["backlog"] == 0:
+                if cell is slot.current and not cell.upstream.in_flight:
+                    slot.idle_out()
+            else:
+                slot.last_used = self.reactor.seconds()
+        finally:
+            self._asking.discard(slot)
+
+    def _make_room(self) -> None:
+        """
+        Stop the cell that has been idle for longest, unless one is ending already.
+        """
+        if any(slot.retired for slot in self._slots.values()):
+            return
+        now = self.reactor.seconds()
+        idle = [
+            slot
+            for slot in self._slots.values()
+            if slot.current is not None and not slot.in_use(now) and not self.consumers(slot.key)
+        ]
+        if idle:
+            min(idle, key=lambda slot: slot.last_used).idle_out()
+
+    def _own(self, work: "Deferred[Any]") -> None:
+        over: Deferred[None] = Deferred()
+        self._work.add(over)
+        over.addCallback(lambda _: self._work.discard(over))
+        work.addErrback(lambda failure: failure.trap(NoAnswer, Problem))
+        work.addErrback(self._unexpected)
+        work.addBoth(lambda _: over.callback(None))
+
+    def _unexpected(self, failure: Failure) -> None:
+        self._log.failure("work for a state cell", failure=failure)
+
+
+_check_cells: type[Cells] = StateFleet
+_check_state: type[StateCells] = StateFleet
+_check_owner: type[SlotOwner] = StateFleet

@@ -1,0 +1,133 @@
+"""A state cell with all that belongs to it: directories, configuration, door to the daemon."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProcessTransport
+
+from workerd_faas.domain.upstream import Upstream
+from workerd_faas.runtime.cell import Cell, CellOwner, Times
+from workerd_faas.runtime.probe import SocketProber
+from workerd_faas.runtime.process import Launch, ProcessOwner, spawn
+from workerd_faas.runtime.state import door
+from workerd_faas.runtime.state.config import BLOBS, OBJECTS, StateCell, render_state_cell
+from workerd_faas.usecases.storage.ports import Deliveries
+
+Consumers = Callable[[str], Mapping[str, Mapping[str, Any]]]
+"""The consumers of an account's queues, as `queues.js` takes its `CONSUMERS`."""
+
+MODE: Final = 0o700
+
+
+@attrs.define(eq=False, kw_only=True)
+class StateHouse:
+    """
+    Where one state cell lives. Its data outlives it; the rest is made when its process is started
+    and cleared when that is gone.
+    """
+
+    reactor: Any
+    launch: Launch
+    listen: Path
+    data: Path
+    modules: tuple[tuple[str, str], ...]
+    account_id: str
+    consumers: Consumers
+    deliveries: Deliveries
+    _door: IListeningPort | None = None
+
+    def spawn(self, process: ProcessOwner) -> IProcessTransport:
+        """
+        Make the directories, open the door, start the process.
+
+        Raises:
+            OSError: one of these failed.
+        """
+        for folder in (self.data, self.data / OBJECTS, self.data / BLOBS, self.launch.directory):
+            folder.mkdir(mode=MODE, parents=True, exist_ok=True)
+        path = self.launch.directory / "d"
+        try:
+            self._door = door.listen(self.reactor, str(path), self.account_id, self.deliveries)
+        except CannotListenError as error:
+            raise OSError(str(error)) from error
+        config = StateCell(
+            listen=self.listen,
+            daemon=path,
+            data=self.data,
+            modules=self.modules,
+            consumers=self.consumers(self.account_id),
+        )
+        self.launch.config.write_text(render_state_cell(config), encoding="utf-8")
+        return spawn(self.reactor, self.launch, process)
+
+    async def clear(self) -> None:
+        """
+        Close the door and remove what is not data.
+        """
+        port, self._door = self._door, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+        shutil.rmtree(self.launch.directory, ignore_errors=True)
+
+
+@attrs.frozen(kw_only=True)
+class StateBuilder:
+    """
+    Makes state cells.
+
+    Attributes:
+        reactor: Provides IReactorProcess, IReactorTime and IReactorUNIX.
+        directory: Where the cells' runtime directories go.
+        data: Where the accounts' state directories are.
+        memory: See `process.Launch`.
+    """
+
+    reactor: Any
+    binary: Path
+    directory: Path
+    data: Path
+    modules: tuple[tuple[str, str], ...]
+    memory: int
+    times: Times
+    consumers: Consumers
+    deliveries: Deliveries
+
+    def build(
+        self, name: str, label: str, account_id: str, owner: CellOwner
+    ) -> tuple[Cell, StateHouse]:
+        """
+        A cell that is not started, and its house.
+        """
+        directory, data = self.directory / name, self.data / account_id
+        house = StateHouse(
+            reactor=self.reactor,
+            launch=Launch(
+                binary=self.binary,
+                directory=directory,
+                config=directory / "workerd.capnp",
+                memory=self.memory,
+                connect=False,
+                writable=(data,),
+            ),
+            listen=directory / "h",
+            data=data,
+            modules=self.modules,
+            account_id=account_id,
+            consumers=self.consumers,
+            deliveries=self.deliveries,
+        )
+        cell = Cell(
+            reactor=self.reactor,
+            label=label,
+            upstream=Upstream(str(house.listen), label),
+            times=self.times,
+            prober=SocketProber(self.reactor, house.listen, self.times.ping),
+            spawn=house.spawn,
+            owner=owner,
+        )
+        return cell, house
