@@ -98,6 +98,8 @@ class BindingKind(enum.Enum):
     JSON = "json"
     SECRET_TEXT = "secret_text"  # noqa: S105 — a type
     VERSION_METADATA = "version_metadata"
+    SERVICE = "service"
+    ASSETS = "assets"
 
     @property
     def is_value(self) -> bool:
@@ -156,8 +158,10 @@ class Version:
 
     Attributes:
         bundle: SHA-256 (64 hex digits) of the stored bundle.
+        main_module: Empty for a version that is a site only.
         handlers: Event handlers and entrypoints found when the upload was checked.
         startup_ms: Milliseconds that loading took in the check.
+        assets: SHA-256 of the site document (`wire.site.document`), stored like a bundle.
         triggered_by: `upload`, `secret`, `rollback` or `promotion`, as Wrangler shows it.
     """
 
@@ -176,6 +180,7 @@ class Version:
     bindings: tuple[Binding, ...] = ()
     handlers: tuple[str, ...] = ()
     startup_ms: int = 0
+    assets: str | None = None
     message: str | None = None
     tag: str | None = None
     triggered_by: str = "upload"

@@ -36,7 +36,7 @@ class SQLCatalog:
 
     async def bundles(self) -> frozenset[str]:
         """
-        The digests of all bundles that a version refers to.
+        The digests of all bundles and site documents that a version refers to.
         """
         return await self._database.run(_bundles)
 
@@ -241,8 +241,10 @@ def _routes(cursor: Cursor) -> Sequence[FunctionRoutes]:
 
 
 def _bundles(cursor: Cursor) -> frozenset[str]:
-    cursor.execute("SELECT DISTINCT bundle FROM versions")
-    return frozenset(bundle for (bundle,) in cursor)
+    cursor.execute(
+        "SELECT bundle FROM versions UNION SELECT assets FROM versions WHERE assets IS NOT NULL"
+    )
+    return frozenset(digest for (digest,) in cursor)
 
 
 def _function(cursor: Cursor, account_id: str, name: str) -> Function:

@@ -20,7 +20,8 @@ FUNCTION: Final = "name, account_id, tag, created_at, modified_at"
 
 VERSION: Final = (
     "id, function, number, created_at, author, source, triggered_by, message, tag, bundle, size,"
-    " main_module, compatibility_date, compatibility_flags, bindings, handlers, startup_ms"
+    " main_module, compatibility_date, compatibility_flags, bindings, handlers, startup_ms,"
+    " assets"
 )
 
 DEPLOYMENT: Final = "id, function, created_at, author, source, triggered_by, message, splits"
@@ -88,6 +89,7 @@ def version_row(version: Version) -> tuple[Any, ...]:
         json.dumps(bindings),
         json.dumps(version.handlers),
         version.startup_ms,
+        version.assets,
     )
 
 
@@ -113,6 +115,7 @@ def version_of(row: Sequence[Any], account_id: str) -> Version:
         bindings,
         handlers,
         startup_ms,
+        assets,
     ) = row
     return Version(
         id=id_,
@@ -136,6 +139,7 @@ def version_of(row: Sequence[Any], account_id: str) -> Version:
         ),
         handlers=tuple(json.loads(handlers)),
         startup_ms=startup_ms,
+        assets=assets,
     )
 
 

@@ -1,1 +1,1 @@
-"""A site: the static assets of a version, what is said about them, and the rules that serve them."""
+"""A site: the static assets of a version and the rules by which they are served."""
