@@ -127,6 +127,19 @@ class RoutingTable:
         entry = self._functions.get(function)
         return entry is not None and len(entry.live) > 1
 
+    def shares(self, function: str, selector: str | None) -> tuple[tuple[float, Route], ...]:
+        """
+        All that `resolve` may give for a selector, each with the position at which its share ends;
+        the shares of versions follow one another from 0 on.
+
+        Raises:
+            Problem: as `resolve`.
+        """
+        route = self.resolve(function, selector, 0)
+        if selector in (None, "latest"):
+            return self._functions[function].live
+        return ((100.0, route),)
+
     def resolve(self, function: str, selector: str | None, position: float) -> Route:
         """
         The version that answers `<selector>.<function>.<BASE_DOMAIN>`.

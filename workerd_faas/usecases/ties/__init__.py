@@ -1,0 +1,1 @@
+"""Functions that call one another or receive one another's tail events."""
