@@ -244,6 +244,21 @@ class PassingOnTests(RouterCase):
         for version in self.loader.versions:
             self.assertEqual((await self.client.get(upstream, version)).text, "ok", version)
 
+    async def test_the_garbage_collector_is_not_handed_out(self) -> None:
+        """
+        The function that has V8 collect garbage is ours alone.
+        """
+        upstream = await self.serve(
+            v=code(
+                """
+                const seen = [typeof gc, typeof __workerd_faas_gc,
+                  ...Object.values(globalThis).filter((v) => v?.name?.endsWith?.("gc"))];
+                export default { fetch() { return Response.json(seen) } }
+                """
+            )
+        )
+        self.assertEqual((await self.client.get(upstream, "v")).json, ["undefined", "undefined"])
+
 
 class ErrorTests(RouterCase):
     """

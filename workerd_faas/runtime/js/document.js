@@ -5,6 +5,14 @@ const PREFIX_SIZE = 8;
 
 /** The name of our main module, and of the entrypoint it adds. Uploads cannot use names like it. */
 export const PRIVATE = "__workerd_faas";
+const MAIN = PRIVATE + ".js";
+const COLLECT = PRIVATE + "_collect.js";
+
+/** Takes V8's `gc` (see collect.js) away before the user's code is there. */
+const COLLECT_SOURCE = `
+export const collect = globalThis.${PRIVATE}_gc;
+globalThis.${PRIVATE}_gc = undefined;
+`;
 
 const utf8 = new TextDecoder();
 const utf8WithMark = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -19,6 +27,7 @@ const utf8WithMark = new TextDecoder("utf-8", { ignoreBOM: true });
 function shim(main) {
   const specifier = JSON.stringify("./" + main);
   return `
+import { collect } from "./${COLLECT}";
 import * as user from ${specifier};
 import { WorkerEntrypoint, DurableObject, WorkflowEntrypoint, abortIsolate } from "cloudflare:workers";
 export * from ${specifier};
@@ -32,9 +41,15 @@ function handlers() {
   const main = isClass(user.default) ? user.default.prototype : user.default;
   return EVENTS.filter((name) => typeof main?.[name] === "function").concat(names.sort());
 }
+function timed(work) {
+  const begin = performance.now();
+  work();
+  return performance.now() - begin;
+}
 export class ${PRIVATE} extends WorkerEntrypoint {
   fetch(request) {
     if (request.method === "DELETE") abortIsolate();
+    if (request.method === "PUT") return Response.json(timed(collect));
     return Response.json(request.method === "POST" ? handlers() : null);
   }
 }
@@ -49,6 +64,11 @@ export async function whenStarted(entrypoint) {
 /** What the isolate's modules export. The user's code may make this say anything. */
 export async function handlersOf(entrypoint) {
   return await (await entrypoint.fetch("http://private/", { method: "POST" })).text();
+}
+
+/** Have the isolate collect its garbage; how many milliseconds that took. */
+export async function collect(entrypoint) {
+  return await (await entrypoint.fetch("http://private/", { method: "PUT" })).json();
 }
 
 /**
@@ -81,7 +101,7 @@ function parse(text, name) {
 }
 
 /**
- * Decode an ArrayBuffer, which is used up by it; throws when it is not a whole document or has a module that cannot be.
+ * Decode an ArrayBuffer; throws when it is not a whole document or has a module that cannot be.
  *
  * Returns the header and the part of the loader's code object that follows from it.
  */
@@ -101,16 +121,14 @@ export function decode(buffer) {
     offset = end;
   }
   if (offset !== buffer.byteLength) throw new RangeError("the load document is too long");
-  // Gives the memory back now. As garbage it would not press enough to be collected for long.
-  buffer.transfer(0);
-  const mainModule = PRIVATE + ".js";
-  modules[mainModule] = { js: shim(header.main) };
+  modules[MAIN] = { js: shim(header.main) };
+  modules[COLLECT] = { js: COLLECT_SOURCE };
   return {
     header,
     code: {
       compatibilityDate: header.compatibility_date,
       compatibilityFlags: header.compatibility_flags,
-      mainModule,
+      mainModule: MAIN,
       modules,
       env: header.env,
     },

@@ -5,15 +5,16 @@
 
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { objects } from "bindings.js";
-import { decode, evict, PRIVATE, whenStarted } from "document.js";
+import { Pace } from "collect.js";
+import { collect, decode, evict, PRIVATE, whenStarted } from "document.js";
 import { LOAD_FAILED, THREW, UNAVAILABLE, errorPage } from "errors.js";
 import { Traces } from "traces.js";
 
 /**
- * Versions ready to run, by id: `{key, used, pending, lost, reload}`. Bounded: the least recently
- * used one is evicted for a new one, among those with nothing pending. `pending` counts invocations
- * whose tail has not come yet: requests, streams, sockets and `waitUntil` work. An eviction would
- * cut `waitUntil` work off. (A function that calls itself can only make its own count too low.)
+ * Versions ready to run, by id: `{key, used, pending, lost, pace, reload}`. Bounded: the least
+ * recently used one is evicted for a new one, among those with nothing pending. `pending` counts
+ * invocations whose tail has not come yet: requests, streams, sockets and `waitUntil` work, which
+ * an eviction would cut off. (A function that calls itself can only make its own count too low.)
  */
 const loaded = new Map();
 /** Loads under way, by version id, so that many first requests make one load. */
@@ -29,6 +30,8 @@ let uses = 0;
 let loads = 0;
 
 const traces = new Traces();
+/** When this isolate collects its own garbage. */
+const pace = new Pace();
 
 export default {
   fetch(request, env, ctx) {
@@ -78,7 +81,7 @@ async function start(version, env, ctx) {
   // A name of its own for each load: workerd keeps a load that failed under its name for ever, and
   // an eviction that comes late must not hit a later load.
   const key = `${version}/${++loads}`;
-  const entry = { key, used: 0, pending: 0, lost: false, reload: undefined };
+  const entry = { key, used: 0, pending: 0, lost: false, pace: new Pace(), reload: undefined };
   try {
     await whenStarted(env.LOADER.get(key, () => code).getEntrypoint(PRIVATE));
   } catch (error) {
@@ -98,6 +101,7 @@ async function start(version, env, ctx) {
       throw error;
     }
   };
+  pace.loaded();
   entry.used = ++uses;
   loaded.set(version, entry);
   if (loaded.size > env.LOADED_VERSIONS) ctx.waitUntil(evictOldest(version, env));
@@ -173,7 +177,23 @@ export class Tail extends WorkerEntrypoint {
     // Only then is the invocation over: what is sent would be cut off by an eviction too.
     await traces.send(this.env.DAEMON);
     const entry = loaded.get(version);
-    if (entry !== undefined) entry.pending = Math.max(0, entry.pending - over);
+    if (entry !== undefined) {
+      entry.pending = Math.max(0, entry.pending - over);
+      if (entry.pace.due(over)) await this.#collectIn(entry);
+    }
+    if (pace.due(over)) collectHere();
     if (loaded.size > this.env.LOADED_VERSIONS) await evictOldest(undefined, this.env);
   }
+
+  async #collectIn(entry) {
+    entry.pace.begun();
+    const isolate = this.env.LOADER.get(entry.key, entry.reload);
+    entry.pace.collected(await collect(isolate.getEntrypoint(PRIVATE)));
+  }
+}
+
+function collectHere() {
+  const begin = performance.now();
+  __workerd_faas_gc();
+  pace.collected(performance.now() - begin);
 }
