@@ -7,6 +7,7 @@ Deferred that awaits them; a cancelled write may or may not have happened.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
