@@ -145,6 +145,17 @@ def test_a_locked_database_is_unavailable_for_the_moment(tmp_path: Path) -> None
         other.execute("COMMIT")
 
 
+def test_a_mistake_in_our_own_sql_is_no_misfortune(tmp_path: Path) -> None:
+    """
+    Wrong SQL is raised as it is, so that it is logged as a bug and not answered with "try again".
+    """
+    with closing(connect(tmp_path / "faas.db")) as connection:
+        with pytest.raises(sqlite3.OperationalError):
+            transact(connection, lambda cursor: cursor.execute("SELECT nothing FROM nowhere"))
+        with pytest.raises(sqlite3.IntegrityError):
+            transact(connection, lambda c: c.execute("INSERT INTO functions (name) VALUES ('x')"))
+
+
 class SQLiteDatabaseTests(TestCase):
     """
     The door of a running daemon.

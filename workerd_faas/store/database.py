@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from workerd_faas.domain.errors import Kind, Problem
@@ -27,7 +28,20 @@ BUSY_SECONDS: Final = 5.0
 """How long to wait for another process (the operator's command) to end its transaction."""
 
 _OUT_OF_SPACE: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
-_BROKEN: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_MISFORTUNES: Final = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_NOTADB,
+}
+_PRIMARY: Final = 0xFF
+"""The part of an error code that names its kind; the rest is detail."""
+
+_log = Logger()
 
 
 class DatabaseUnusable(Exception):
@@ -86,27 +100,30 @@ def transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Cursor], T]
                 connection.rollback()
             raise
         return result
-    except sqlite3.OperationalError as error:
-        raise _problem(error) from error
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in _BROKEN:
-            raise _problem(error) from error
-        raise
+        problem = _problem(error)
+        if problem is None:  # a mistake of ours, not a misfortune
+            raise
+        _log.error("the database failed: {reason}", reason=str(error))
+        raise problem from error
     finally:
         cursor.close()
 
 
-def _problem(error: sqlite3.DatabaseError) -> Problem:
-    if error.sqlite_errorcode in _OUT_OF_SPACE:
+def _problem(error: sqlite3.DatabaseError) -> Problem | None:
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code in _OUT_OF_SPACE:
         return Problem(
             kind=Kind.STORAGE_FULL,
             message="There is no space left for this on the server's disk; nothing was changed.",
         )
-    return Problem(
-        kind=Kind.UNAVAILABLE,
-        message="The server's database does not take this at the moment; nothing was changed.",
-        retry_after=5,
-    )
+    if code & _PRIMARY in _MISFORTUNES:
+        return Problem(
+            kind=Kind.UNAVAILABLE,
+            message="The server's database does not take this at the moment; nothing was changed.",
+            retry_after=5,
+        )
+    return None
 
 
 class SQLiteDatabase:
