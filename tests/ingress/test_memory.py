@@ -15,27 +15,31 @@ from workerd_faas.ingress.websocket import Frames, close_frame
 @given(st.lists(st.integers(0, 30)))
 def test_memo(keys: list[int]) -> None:
     """
-    A memo never lies and never holds more than two generations.
+    A memo never lies, keeps nothing that was seen once, and never holds more than two generations.
     """
     memo: Memo[int, str] = Memo(4)
+    seen: set[int] = set()
     for key in keys:
         value = memo.get(key)
         assert value in (None, str(key))
+        assert value is None or key in seen
         if value is None:
-            memo.put(key, str(key))
-            assert memo.get(key) == str(key)
+            memo.offer(key, str(key))
+            assert memo.get(key) in ({None, str(key)} if key in seen else {None})
+        seen.add(key)
         assert len(memo._young) + len(memo._old) <= 8
+        assert len(memo._seen) <= 32
 
 
 def test_memo_keeps_what_is_used() -> None:
     """
-    What is asked for again and again is not lost to what is asked for once.
+    What is asked for again and again is not lost to what is asked for twice.
     """
     memo: Memo[int, str] = Memo(4)
-    memo.put(-1, "kept")
-    for key in range(100):
-        memo.put(key, "x")
-        assert memo.get(-1) == "kept"
+    for key in range(-1, 100):
+        memo.offer(key, "x")
+        memo.offer(key, "x")
+        assert memo.get(-1) == "x"
 
 
 def test_misses() -> None:

@@ -214,14 +214,13 @@ class ClientConnection(asyncio.Protocol):
                 and not self._write_paused
                 and not self._closing
             ):
-                fresh = not reader.in_head()
+                began = reader.scanned
                 request = reader.next_head()
-                if request is not None:
-                    self._begin(request)
-                    continue
-                if fresh and reader.in_head():
-                    self.deadline = self._relay.timers.now + self._relay.limits.head_seconds
-                break
+                if request is None:
+                    if not began and reader.scanned:
+                        self.deadline = self._relay.timers.now + self._relay.limits.head_seconds
+                    break
+                self._begin(request)
         except Malformed as malformed:
             self._refuse(malformed)
         finally:
@@ -271,16 +270,16 @@ class ClientConnection(asyncio.Protocol):
         return place if isinstance(place, Problem) else None
 
     def _take_body(self, data: bytes) -> None:
-        reader = self._reader
-        assert reader.body is not None  # See the caller.
+        reader, body = self._reader, self._reader.body
+        assert body is not None  # See the caller.
         try:
-            out = reader.feed_body(reader.body, data)
+            out = reader.feed_body(body, data)
         except Malformed as malformed:
             self._refuse(malformed)
             return
         if self._exchange is not None:
-            self._exchange.send_body(out, complete=reader.body is None)
-        elif reader.body is None:
+            self._exchange.send_body(out, complete=body.done)
+        elif body.done:
             self._next()
         elif reader.taken > self._relay.limits.discard_bytes:
             self._end()

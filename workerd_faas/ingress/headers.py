@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 from workerd_faas.domain.routing import Route
+from workerd_faas.ingress.field_names import LOWER_CASE
 from workerd_faas.ingress.hosts import Place
 from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 from workerd_faas.ingress.peers import Client
@@ -103,12 +104,14 @@ def is_ours(name: bytes) -> bool:
     return plain in _OURS or plain.startswith(_OUR_PREFIXES)
 
 
-@functools.lru_cache(1024)
-def ends_here(name: bytes) -> bool:
+def _ends_here(name: bytes) -> bool:
     """
-    Whether a request's field of this name is not passed on, or only after it was written anew.
+    Whether a request's field of this name (lower case) is not passed on, or is written anew.
     """
     return name in _HOP_BY_HOP or name.replace(b"_", b"-") in _FRAMING or is_ours(name)
+
+
+_ENDS_HERE: Final = {name: _ends_here(name) for name in LOWER_CASE.values()}
 
 
 def prepare_request(head: RequestHead, place: Place) -> Request:
@@ -117,7 +120,10 @@ def prepare_request(head: RequestHead, place: Place) -> Request:
     """
     dropped, values = head.options, head.values
     lines = [b"%s %s HTTP/1.1" % (head.method, head.target)]
-    lines += [line for name, line in head.fields if not ends_here(name) and name not in dropped]
+    for name, line in head.fields:
+        ends = _ENDS_HERE.get(name)
+        if name not in dropped and not (_ends_here(name) if ends is None else ends):
+            lines.append(line)
     if head.body == CHUNKED:
         lines.append(b"transfer-encoding: chunked")
     elif b"content-length" in values:

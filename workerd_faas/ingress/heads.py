@@ -47,7 +47,7 @@ class RequestHeads:
             )
             request = prepare_request(parsed, self.place_of(parsed.host))
             if len(head) <= _REMEMBERED:
-                self._requests.put(head, request)
+                self._requests.offer(head, request)
         return request
 
     def place_of(self, host: bytes) -> Place:
@@ -58,7 +58,7 @@ class RequestHeads:
         if place is None:
             place = place_of(host, self._base_domain)
             if len(host) <= _REMEMBERED_HOST:
-                self._places.put(host, place)
+                self._places.offer(host, place)
         return place
 
 
@@ -88,7 +88,7 @@ class ResponseHeads:
         if response is None:
             response = prepare_response(parse_response(head, max_fields=self._limits.header_count))
             if len(head) <= _REMEMBERED:
-                self._responses.put(head, response)
+                self._responses.offer(head, response)
         return response
 
     def check_length(self, part: bytes) -> None:

@@ -12,16 +12,19 @@ from typing import Final
 
 import attrs
 
+from workerd_faas.ingress.field_names import LOWER_CASE
+
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 """In place of a body's length."""
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*"
+_ALLOWED: Final = bytes({*b"\t\r\n", *range(0x20, 0x7F), *range(0x80, 0x100)})
+"""In lines and their ends; obs-text too (RFC 9110 section 5.5)."""
 
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]+) HTTP/([0-9]\.[0-9])")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _VALUE + rb"))?")
-_FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb":" + _VALUE + rb"\r\n)*")
 _TOKENS: Final = re.compile(_TOKEN)
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)((?:[/?][^#]*)?)", re.IGNORECASE)
 _BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
@@ -184,17 +187,29 @@ def parse_response(head: bytes, *, max_fields: int) -> ResponseHead:
 
 
 def _fields(block: bytes, most: int) -> tuple[Fields, Values]:
-    if _FIELDS.fullmatch(block) is None:
-        raise Malformed("A header field is malformed.")
+    """
+    Take the lines between the first one and the empty one apart.
+    """
     lines = block.split(b"\r\n")
     lines.pop()
-    if len(lines) > most:
+    count = len(lines)
+    if count > most:
         raise Malformed("There are too many header fields.", 431)
+    if (
+        block.count(b"\n") != count
+        or block.count(b"\r") != count
+        or block.translate(None, _ALLOWED)
+    ):
+        raise Malformed("A header field is malformed.")
     fields = []
     values: dict[bytes, list[bytes]] = {}
     for line in lines:
-        name, _, value = line.partition(b":")
-        name = name.lower()
+        spelling, colon, value = line.partition(b":")
+        name = LOWER_CASE.get(spelling)
+        if not colon or (name is None and _TOKENS.fullmatch(spelling) is None):
+            raise Malformed("A header field is malformed.")
+        if name is None:
+            name = spelling.lower()
         fields.append((name, line))
         if name in _MATTERS:
             values.setdefault(name, []).append(value.strip(b" \t"))

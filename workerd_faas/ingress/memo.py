@@ -11,31 +11,42 @@ class Memo(Generic[K, V]):
     """
     Two generations of at most `entries` each: what is asked for stays, the rest goes.
 
-    Values must not be None.
+    Nothing is kept that was seen only once, so questions that never come again cost little; what
+    was seen is known by its hash alone. Values must not be None.
     """
 
-    __slots__ = ("_entries", "_old", "_young")
+    __slots__ = ("_entries", "_old", "_seen", "_young")
 
     def __init__(self, entries: int) -> None:
         self._entries = entries
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
+        self._seen: set[int] = set()
 
     def get(self, key: K) -> V | None:
         """
-        The value put for `key`, if it is still known.
+        The value of `key`, if it is known.
         """
         value = self._young.get(key)
-        if value is None:
-            value = self._old.pop(key, None)
-            if value is not None:
-                self.put(key, value)
+        if value is None and key in self._old:
+            value = self._old.pop(key)
+            self._put(key, value)
         return value
 
-    def put(self, key: K, value: V) -> None:
+    def offer(self, key: K, value: V) -> None:
         """
-        Remember it.
+        Remember the value if the key was seen before.
         """
+        seen, mark = self._seen, hash(key)
+        if mark in seen:
+            seen.discard(mark)
+            self._put(key, value)
+        else:
+            if len(seen) >= self._entries * 8:
+                seen.clear()
+            seen.add(mark)
+
+    def _put(self, key: K, value: V) -> None:
         if len(self._young) >= self._entries:
             self._old, self._young = self._young, {}
         self._young[key] = value

@@ -102,7 +102,7 @@ class Relay:
             client = forwarded_client(
                 peer, request.forwarded_for, request.forwarded_proto, self.proxies
             )
-            self._clients.put(key, client)
+            self._clients.offer(key, client)
         return client
 
     def route_of(self, place: FunctionHost, client: Client, request: Request) -> Route:

@@ -20,25 +20,20 @@ class RequestReader:
     Attributes:
         input: Bytes that have not been looked at, or are the beginning of a head.
         body: The body that is being read, None before it and as soon as it is complete.
+        scanned: Bytes of the input in which the end of a head was not found.
         taken: Bytes of that body so far.
     """
 
-    __slots__ = ("_heads", "_limits", "_most", "_scanned", "body", "input", "taken")
+    __slots__ = ("_heads", "_limits", "_most", "body", "input", "scanned", "taken")
 
     def __init__(self, heads: RequestHeads, limits: RelayLimits) -> None:
         self._heads = heads
         self._limits = limits
         self._most: int | None = None
-        self._scanned = 0
+        self.scanned = 0
         self.input = b""
         self.body: Body | None = None
         self.taken = 0
-
-    def in_head(self) -> bool:
-        """
-        The beginning of a head has been looked at.
-        """
-        return self._scanned > 0
 
     def next_head(self) -> Request | None:
         """
@@ -48,19 +43,19 @@ class RequestReader:
             Malformed: there never will be.
         """
         limits, data = self._limits, self.input
-        if not self._scanned:
+        if not self.scanned:
             if data.startswith(b"\r\n"):
                 data = self.input = data[2:]  # RFC 9112 section 2.2
             if data in (b"", b"\r"):
                 return None
             if data[0] not in _FIRST_BYTES:
                 raise Malformed("This is not an HTTP/1.1 request.")
-        end = data.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
+        end = data.find(b"\r\n\r\n", max(0, self.scanned - 3)) + 4
         if end == 3 or end > limits.head_bytes:
             self._check_part(data)
-            self._scanned = len(data)
+            self.scanned = len(data)
             return None
-        head, self.input, self._scanned = data[:end], data[end:], 0
+        head, self.input, self.scanned = data[:end], data[end:], 0
         return self._heads.read(head)
 
     def _check_part(self, data: bytes) -> None:
