@@ -1,13 +1,6 @@
-"""
-Bundles as files named by their SHA-256.
+"""Bundles as files named by their SHA-256, durable when they are acknowledged."""
 
-Written to a temporary file in the same directory, synced, renamed, and the directory synced: each
-of the four is needed for a bundle to be there after a power cut.
-"""
-
-import errno
 import hashlib
-import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +10,12 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.store.durable import (
+    full_disk_is_a_problem,
+    make_directory,
+    sync_directory,
+    write_file,
+)
 from workerd_faas.usecases import ports
 
 T = TypeVar("T")
@@ -64,21 +63,12 @@ class BundleDirectory:
     def _put(self, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()
         path = self._path(digest)
-        try:
-            if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
-                # An earlier writer may have died between its rename and its sync.
-                _sync_directory(path.parent)
-                return digest
-            _make_directory(path.parent)
-            _write_durably(path, data)
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise Problem(
-                    kind=Kind.STORAGE_FULL,
-                    message="There is no space left for this on the server's disk; "
-                    "nothing was changed.",
-                ) from error
-            raise
+        with full_disk_is_a_problem():
+            if not (path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest):
+                make_directory(path.parent)
+                write_file(path, data)
+            # Even for a file that was there: its writer may have died before it got so far.
+            sync_directory(path.parent)
         return digest
 
     def _get(self, digest: str) -> bytes:
@@ -106,36 +96,6 @@ class BundleDirectory:
                     file.unlink()
                     removed += 1
         return removed
-
-
-def _make_directory(directory: Path) -> None:
-    if not directory.is_dir():
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync_directory(directory.parent)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}.new")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _check: type[ports.Bundles] = BundleDirectory

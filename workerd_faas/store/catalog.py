@@ -1,6 +1,6 @@
 """The catalog in SQL. Each public method is one transaction; the functions below it are its SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Cursor
 from types import MappingProxyType
@@ -39,6 +39,12 @@ class SQLCatalog:
         The digests of all bundles and site documents that a version refers to.
         """
         return await self._database.run(_bundles)
+
+    async def sites(self) -> Mapping[str, Collection[str]]:
+        """
+        See `usecases.ports.Catalog.sites`.
+        """
+        return await self._database.run(_sites)
 
     async def add_version(
         self,
@@ -245,6 +251,17 @@ def _bundles(cursor: Cursor) -> frozenset[str]:
         "SELECT bundle FROM versions UNION SELECT assets FROM versions WHERE assets IS NOT NULL"
     )
     return frozenset(digest for (digest,) in cursor)
+
+
+def _sites(cursor: Cursor) -> Mapping[str, Collection[str]]:
+    cursor.execute(
+        "SELECT DISTINCT functions.account_id, versions.assets FROM versions"
+        " JOIN functions ON functions.name = versions.function WHERE versions.assets IS NOT NULL"
+    )
+    found: dict[str, set[str]] = {}
+    for account_id, digest in cursor:
+        found.setdefault(account_id, set()).add(digest)
+    return found
 
 
 def _function(cursor: Cursor, account_id: str, name: str) -> Function:

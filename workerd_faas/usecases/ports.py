@@ -5,13 +5,17 @@ All `async` methods are awaited on the reactor thread and may be cancelled by ca
 Deferred that awaits them; a cancelled write may or may not have happened.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
+import attrs
+
 from workerd_faas.domain.errors import Problem
+from workerd_faas.domain.invocation import Invocation
+from workerd_faas.domain.log_query import LogPage, LogQuery
 from workerd_faas.domain.model import (
     Account,
     Alias,
@@ -99,6 +103,78 @@ class Vault(Protocol):
         """
 
 
+@attrs.frozen(kw_only=True)
+class HeldFile:
+    """
+    A stored file of an account's sites.
+
+    Attributes:
+        name: Of the file in the account's directory; a path of two segments, fit for a URL.
+        size: In bytes.
+    """
+
+    name: str
+    content_type: str | None
+    size: int
+
+
+@attrs.frozen(kw_only=True)
+class ReceivedFile:
+    """
+    An uploaded file of a site. `hash` is the client's name for content and type: 32 hex digits.
+    """
+
+    hash: str
+    content_type: str | None
+    content: bytes = attrs.field(repr=lambda content: f"<{len(content)} bytes>")
+
+
+class AssetFiles(Protocol):
+    """
+    Files of sites, each account's by itself.
+    """
+
+    async def held(
+        self, account_id: str, hashes: Collection[str], now: datetime
+    ) -> Mapping[str, HeldFile]:
+        """
+        Those of these files that the account has, by hash. They count as used now, so that `sweep`
+        leaves them.
+        """
+
+    async def put(self, account_id: str, files: Sequence[ReceivedFile], now: datetime) -> None:
+        """
+        Store durably. Idempotent.
+
+        Raises:
+            Problem: `STORAGE_FULL`.
+        """
+
+    async def put_manifest(self, account_id: str, data: bytes, now: datetime) -> str:
+        """
+        Keep a session's manifest until `sweep` finds it too old; returns its SHA-256.
+
+        Raises:
+            Problem: `STORAGE_FULL`.
+        """
+
+    async def manifest(self, account_id: str, digest: str) -> bytes | None:
+        """
+        A manifest that is still there.
+        """
+
+    async def accounts(self) -> Sequence[str]:
+        """
+        The accounts that have a directory.
+        """
+
+    async def sweep(self, account_id: str, wanted: Collection[str], before: datetime) -> int:
+        """
+        Remove what is not wanted (by the name in `HeldFile`) and was last used before a moment.
+        Returns how many files went.
+        """
+
+
 class Catalog(Protocol):
     """
     Functions, versions, deployments and aliases. Each method is one transaction.
@@ -144,6 +220,11 @@ class Catalog(Protocol):
         """
         Raises:
             Problem: `SCRIPT_NOT_FOUND`, also for another account's function.
+        """
+
+    async def sites(self) -> Mapping[str, Collection[str]]:
+        """
+        The digests of all site documents, by account.
         """
 
     async def functions(self, account_id: str) -> Sequence[tuple[Function, Deployment | None]]:
@@ -241,13 +322,53 @@ class VersionLoader(Protocol):
 
 class FunctionEvents(Protocol):
     """
-    What functions say: console output and exceptions, as workerd's tail reports them.
+    What functions say: console output and exceptions, as workerd's tail reports them. Nothing here
+    ever raises; what is too much is dropped and counted.
     """
 
-    def invocation(self, function: str, version_id: str, trace: Mapping[str, Any]) -> None:
+    def invocation(self, route: Route, trace: Mapping[str, Any], ended: Any) -> None:
         """
-        Keep one invocation's trace (the shape of Cloudflare's tail events). Never raises; what is
-        too much is dropped and counted. `trace` comes from a cell and is not to be trusted.
+        Take one invocation's trace (the shape of Cloudflare's tail events), and when it was over in
+        milliseconds since 1970. Both come from a cell and are not to be trusted.
+        """
+
+    def lost(self, route: Route, invocations: int, dropped_lines: int) -> None:
+        """
+        So much was not reported, since it was too much.
+        """
+
+    def tailed(self, account_id: str | None) -> Sequence[str]:
+        """
+        The functions of this account (None: of all) of which every invocation is wanted, also one
+        that says nothing.
+        """
+
+
+class LogStore(Protocol):
+    """
+    What functions said, kept for a bounded time and size per account. Logs are no promises: what
+    cannot be written is dropped.
+    """
+
+    def keep(self, invocation: Invocation) -> None:
+        """
+        Write it soon. Never raises.
+        """
+
+    async def query(self, query: LogQuery) -> LogPage:
+        """
+        A page of what is kept, with everything that was to be kept before.
+
+        Raises:
+            Problem: `UNAVAILABLE`.
+        """
+
+    async def forget(self, account_id: str, function: str) -> None:
+        """
+        Remove all that a function said.
+
+        Raises:
+            Problem: `UNAVAILABLE`.
         """
 
 
