@@ -308,7 +308,7 @@ class TroubleTests(FleetCase):
         """
         A cell above its resident budget is replaced without a pause.
         """
-        fleet = await self.fleet(recycle=1 << 20)
+        fleet = await self.fleet(recycle=1 << 20, recycle_age=0.2)
         upstream = await self.ready(fleet)
         while fleet.upstream(ROUTE) in (upstream, None):
             if not upstream.retired:

@@ -154,6 +154,13 @@ class Cell:
         """
         return None if self._transport is None else self._transport.pid
 
+    @property
+    def age(self) -> float:
+        """
+        Seconds since it was ready; 0 before.
+        """
+        return 0.0 if self._ready_at is None else float(self.reactor.seconds() - self._ready_at)
+
     # What the owner does.
 
     def start(self) -> None:

@@ -26,6 +26,8 @@ from workerd_faas.runtime.unix_http import NoAnswer
 from workerd_faas.usecases.ports import Cells, FunctionEvents, VersionLoader
 
 _TICK: Final = 1.0
+_EMPTY_CELL: Final = 60 * MIB
+"""What a cell has resident before it has loaded anything, its program's pages included."""
 
 
 class Isolation(enum.Enum):
@@ -58,7 +60,9 @@ class FleetOptions:
         idle: A cell that no request has used for so long is stopped.
         wait: How long a request waits for a cell.
         memory: What the JavaScript and buffers of one cell may take: beyond it allocations fail.
-        recycle: Resident size from which a cell is replaced; 0: never.
+        recycle: Resident size from which a cell is replaced, before allocations fail.
+        recycle_age: How long a cell lives at least before that: one that needs its memory all the
+            time is not replaced all the time.
         loaded_versions: How many versions one cell keeps loaded.
         times: Bounds of each cell's life.
     """
@@ -70,9 +74,14 @@ class FleetOptions:
     idle: float = 300.0
     wait: float = 10.0
     memory: int = 256 * MIB
-    recycle: int = 0
+    recycle: int = attrs.field()
+    recycle_age: float = 60.0
     loaded_versions: int = 200
     times: Times = attrs.Factory(Times)
+
+    @recycle.default
+    def _most_of_the_memory(self) -> int:
+        return _EMPTY_CELL + self.memory * 3 // 4
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -111,13 +120,12 @@ class Fleet:
         Clear away what an earlier run may have left, and watch over the cells from now on.
         """
         leftovers.clear(self.directory)
-        own = (*egress.own_addresses(), *self.options.deny)
         self._builder = Builder(
             reactor=self.reactor,
             binary=self.binary,
             directory=self.directory,
             modules=javascript.sources(javascript.ROUTER),
-            egress=egress.policy(self.options.egress_allow, own),
+            egress=self._egress,
             loaded_versions=self.options.loaded_versions,
             memory=self.options.memory,
             times=self.options.times,
@@ -125,6 +133,11 @@ class Fleet:
             events=self.events,
         )
         self._tick()
+
+    def _egress(self) -> egress.Egress:
+        # Anew for each cell: a host's addresses change.
+        own = (*egress.own_addresses(), *self.options.deny)
+        return egress.policy(self.options.egress_allow, own)
 
     async def stop(self) -> None:
         """
@@ -269,7 +282,7 @@ class Fleet:
             slot.idle_out()
 
     def _recycle(self, slot: Slot, cell: Cell) -> None:
-        if not self.options.recycle or slot.starting is not None:
+        if slot.starting is not None or cell.age < self.options.recycle_age:
             return
         resident = resident_bytes(cell.pid)
         if resident > self.options.recycle:

@@ -1,6 +1,7 @@
 """A function cell with all that belongs to it: directory, configuration, door to the daemon."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class Builder:
     binary: Path
     directory: Path
     modules: tuple[tuple[str, str], ...]
-    egress: Egress
+    egress: Callable[[], Egress]
     loaded_versions: int
     memory: int
     times: Times
@@ -118,7 +119,7 @@ class Builder:
             ),
             listen=directory / "h",
             modules=self.modules,
-            egress=self.egress,
+            egress=self.egress(),
             loaded_versions=self.loaded_versions,
             account_id=account_id,
             loader=self.loader,
