@@ -100,6 +100,9 @@ class BindingKind(enum.Enum):
     VERSION_METADATA = "version_metadata"
     SERVICE = "service"
     ASSETS = "assets"
+    KV_NAMESPACE = "kv_namespace"
+    D1 = "d1"
+    QUEUE = "queue"
 
     @property
     def is_value(self) -> bool:

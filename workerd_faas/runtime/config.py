@@ -52,6 +52,7 @@ class FunctionCell:
     Attributes:
         listen: The unix socket it answers on.
         daemon: The unix socket of the daemon for this cell.
+        state: The unix socket behind which the state cells are, if it may use any.
         loaded_versions: How many versions its router keeps loaded.
     """
 
@@ -60,6 +61,7 @@ class FunctionCell:
     modules: tuple[tuple[str, str], ...]
     egress: Egress
     loaded_versions: int
+    state: Path | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -83,10 +85,19 @@ def render_function_cell(cell: FunctionCell) -> str:
         f'(name = "LOADED_VERSIONS", json = "{int(cell.loaded_versions)}")',
     ]
     services = [
-        _worker(cell.modules, bindings),
         _network(cell.egress),
         f'(name = "daemon", external = (address = {_unix(cell.daemon)}, http = ()))',
     ]
+    if cell.state is not None:
+        services.append(f'(name = "state", external = (address = {_unix(cell.state)}, http = ()))')
+        # Its class is lent to functions (js/inside.js); the service behind it answers nobody.
+        nobody = '(name = "fetcher", service = (name = "main", entrypoint = "Nobody"))'
+        template = f'(moduleName = "cloudflare-internal:d1-api", innerBindings = [{nobody}])'
+        bindings += [
+            '(name = "STATE", service = "state")',
+            f'(name = "D1_TEMPLATE", wrapped = {template})',
+        ]
+    services.insert(0, _worker(cell.modules, bindings))
     return _config(services, cell.listen)
 
 
@@ -120,15 +131,19 @@ const config :Workerd.Config = (
 
 
 def _worker(modules: Iterable[tuple[str, str]], bindings: Iterable[str]) -> str:
-    listed = ", ".join(
-        f"(name = {quoted(name)}, esModule = {quoted(text)})" for name, text in modules
-    )
+    listed = ", ".join(_module(name, text) for name, text in modules)
     # The worker loader is what "experimental" is for; loaded code is never given that flag.
     return (
         f'(name = "main", worker = (modules = [{listed}], '
         f"compatibilityDate = {quoted(_COMPATIBILITY_DATE)}, "
         f'compatibilityFlags = ["experimental"], bindings = [{", ".join(bindings)}]))'
     )
+
+
+def _module(name: str, text: str) -> str:
+    # What runs in functions' isolates is text to the router, which hands it on.
+    kind = "text" if name.startswith("client_") else "esModule"
+    return f"(name = {quoted(name)}, {kind} = {quoted(text)})"
 
 
 def _network(egress: Egress) -> str:

@@ -23,7 +23,7 @@ from workerd_faas.runtime.process import MIB
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
 from workerd_faas.runtime.status import BreakerStatus, CellStatus, FleetStatus, resident_bytes
 from workerd_faas.runtime.unix_http import NoAnswer
-from workerd_faas.usecases.ports import Cells, FunctionEvents, VersionLoader
+from workerd_faas.usecases.ports import Cells, Doors, FunctionEvents, VersionLoader
 
 _TICK: Final = 1.0
 _EMPTY_CELL: Final = 60 * MIB
@@ -91,6 +91,7 @@ class Fleet:
         reactor: Provides IReactorProcess, IReactorTime and IReactorUNIX.
         binary: workerd.
         directory: A short directory of mode 0700 that is ours alone.
+        doors: Makes the cells' ways to the state cells; None: they have none.
     """
 
     reactor: Any
@@ -98,6 +99,7 @@ class Fleet:
     directory: Path
     loader: VersionLoader
     events: FunctionEvents
+    doors: Doors | None = None
     options: FleetOptions = attrs.Factory(FleetOptions)
     _key: Callable[[Route], str] = attrs.field(init=False)
     _slots: dict[str, Slot] = attrs.Factory(dict)
@@ -131,6 +133,7 @@ class Fleet:
             times=self.options.times,
             loader=self.loader,
             events=self.events,
+            doors=self.doors,
         )
         self._tick()
 

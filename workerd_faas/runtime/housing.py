@@ -17,7 +17,7 @@ from workerd_faas.runtime.config import FunctionCell, render_function_cell
 from workerd_faas.runtime.egress import Egress
 from workerd_faas.runtime.probe import SocketProber
 from workerd_faas.runtime.process import Launch, ProcessOwner, spawn
-from workerd_faas.usecases.ports import FunctionEvents, VersionLoader
+from workerd_faas.usecases.ports import Door, Doors, FunctionEvents, VersionLoader
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -27,6 +27,7 @@ class House:
 
     Attributes:
         account_id: Whose versions the cell may load; None: everybody's.
+        doors: Makes its way to the state cells; None: it has none.
     """
 
     reactor: Any
@@ -38,7 +39,9 @@ class House:
     account_id: str | None
     loader: VersionLoader
     events: FunctionEvents
+    doors: Doors | None = None
     _door: IListeningPort | None = None
+    _state: Door | None = None
 
     def spawn(self, process: ProcessOwner) -> IProcessTransport:
         """
@@ -59,9 +62,14 @@ class House:
             )
         except CannotListenError as error:
             raise OSError(str(error)) from error
+        state = None
+        if self.doors is not None:
+            state = self.launch.directory / "s"
+            self._state = self.doors.open(state, self.account_id)
         config = FunctionCell(
             listen=self.listen,
             daemon=door,
+            state=state,
             modules=self.modules,
             egress=self.egress,
             loaded_versions=self.loaded_versions,
@@ -71,8 +79,11 @@ class House:
 
     async def clear(self) -> None:
         """
-        Close the door and remove the directory.
+        Close the doors and remove the directory.
         """
+        state, self._state = self._state, None
+        if state is not None:
+            state.close()
         door, self._door = self._door, None
         if door is not None:
             await maybeDeferred(door.stopListening)
@@ -100,6 +111,7 @@ class Builder:
     times: Times
     loader: VersionLoader
     events: FunctionEvents
+    doors: Doors | None = None
 
     def build(
         self, name: str, label: str, account_id: str | None, owner: CellOwner
@@ -124,6 +136,7 @@ class Builder:
             account_id=account_id,
             loader=self.loader,
             events=self.events,
+            doors=self.doors,
         )
         cell = Cell(
             reactor=self.reactor,

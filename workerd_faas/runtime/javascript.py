@@ -3,8 +3,10 @@
 from importlib import resources
 from typing import Final
 
-_SHARED: Final = ("document.js",)
-ROUTER: Final = ("router.js", *_SHARED, "bindings.js", "collect.js", "errors.js", "traces.js")
+_SHARED: Final = ("document.js", "inside.js", "client_kv.js")
+ROUTER: Final = (
+    "router.js", *_SHARED, "bindings.js", "collect.js", "errors.js", "storage.js", "traces.js",
+)  # fmt: skip
 STATE: Final = ("state.js", "deliver.js", "objects.js", "manage.js", "sql.js")
 CHECK: Final = ("check.js", *_SHARED)
 

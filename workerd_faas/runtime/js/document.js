@@ -1,5 +1,7 @@
 // From a load document (see workerd_faas/wire/bundle.py) to what the worker loader takes.
 
+import { prelude } from "inside.js";
+
 const MAGIC = 0x57464c31; // "WFL1"
 const PREFIX_SIZE = 8;
 
@@ -50,7 +52,14 @@ export class ${PRIVATE} extends WorkerEntrypoint {
   fetch(request) {
     if (request.method === "DELETE") abortIsolate();
     if (request.method === "PUT") return Response.json(timed(collect));
+    if (request.method === "PATCH") return this.#tail(request);
     return Response.json(request.method === "POST" ? handlers() : null);
+  }
+  async #tail(request) {
+    const events = await request.json();
+    const main = isClass(user.default) ? new user.default(this.ctx, this.env) : user.default;
+    await main.tail(events, this.env, this.ctx);
+    return new Response(null);
   }
 }
 `;
@@ -121,7 +130,7 @@ export function decode(buffer) {
     offset = end;
   }
   if (offset !== buffer.byteLength) throw new RangeError("the load document is too long");
-  modules[MAIN] = { js: shim(header.main) };
+  modules[MAIN] = { js: prelude(header.bindings, modules) + shim(header.main) };
   modules[COLLECT] = { js: COLLECT_SOURCE };
   return {
     header,

@@ -1,0 +1,156 @@
+// `env.<KV namespace>` inside the function's own isolate, so that it works with every compatibility
+// date and fails as Cloudflare's does. It speaks the protocol of workerd's KV binding to a stub that
+// reaches one namespace and nothing else.
+
+const MAX_KEY = 512;
+const TYPES =
+  'Unknown response type. Possible types are "text", "arrayBuffer", "json", and "stream".';
+const VALUES =
+  "KV put() accepts only strings, ArrayBuffers, ArrayBufferViews, and ReadableStreams as values.";
+
+const encoder = new TextEncoder();
+
+function checked(name, method) {
+  const key = String(name);
+  if (key === "") throw new TypeError("Key name cannot be empty.");
+  if (key === "." || key === "..") throw new TypeError(`"${key}" is not allowed as a key name.`);
+  const { length } = encoder.encode(key);
+  if (length > MAX_KEY) {
+    throw new Error(
+      `KV ${method} failed: 414 UTF-8 encoded length of ${length} exceeds key length limit of ` +
+        `${MAX_KEY}.`,
+    );
+  }
+  return encodeURIComponent(key);
+}
+
+async function failure(method, response) {
+  let reason = "";
+  try {
+    const said = await response.json();
+    reason = said.error ?? said.errors[0].message;
+  } catch {
+    // The status has to do.
+  }
+  return new Error(`KV ${method} failed: ${response.status} ${reason}`);
+}
+
+/** `type` and `{type, cacheTtl}` alike. */
+function readOptions(given) {
+  const options = typeof given === "string" ? { type: given } : (given ?? {});
+  return { type: options.type ?? "text", cacheTtl: options.cacheTtl };
+}
+
+async function valueOf(response, type) {
+  switch (type) {
+    case "text":
+      return response.text();
+    case "arrayBuffer":
+      return response.arrayBuffer();
+    case "json":
+      return response.json();
+    case "stream":
+      return response.body;
+  }
+}
+
+/** JSON in ASCII, since a header cannot hold every text. */
+const ascii = (value) =>
+  JSON.stringify(value).replace(
+    /[\u007f-\uffff]/g,
+    (unit) => "\\u" + unit.charCodeAt(0).toString(16).padStart(4, "0"),
+  );
+
+function bodyOf(value) {
+  if (
+    typeof value === "string" ||
+    value instanceof ArrayBuffer ||
+    value instanceof ReadableStream ||
+    ArrayBuffer.isView(value)
+  ) {
+    return value;
+  }
+  throw new TypeError(VALUES);
+}
+
+export class KvNamespace {
+  #stub;
+
+  constructor(stub) {
+    this.#stub = stub;
+  }
+
+  #fetch(path, init) {
+    return this.#stub.fetch("http://kv/" + path, init);
+  }
+
+  async #read(name, given) {
+    const { type, cacheTtl } = readOptions(given);
+    const key = checked(name, "GET");
+    if (!["text", "arrayBuffer", "json", "stream"].includes(type)) throw new TypeError(TYPES);
+    const query = cacheTtl === undefined ? "" : `?cache_ttl=${encodeURIComponent(cacheTtl)}`;
+    const response = await this.#fetch(key + query);
+    if (response.status === 404) {
+      await response.body?.cancel();
+      return { value: null, metadata: null };
+    }
+    if (!response.ok) throw await failure("GET", response);
+    const sent = response.headers.get("CF-KV-Metadata");
+    const metadata = sent === null ? null : JSON.parse(sent);
+    return { value: await valueOf(response, type), metadata };
+  }
+
+  async #readMany(names, given, withMetadata) {
+    const { type, cacheTtl } = readOptions(given);
+    const body = JSON.stringify({ keys: names.map(String), type, cacheTtl, withMetadata });
+    const response = await this.#fetch("bulk/get", { method: "POST", body });
+    if (!response.ok) throw await failure("GET_BULK", response);
+    return new Map(Object.entries(await response.json()));
+  }
+
+  async get(name, options) {
+    if (Array.isArray(name)) return this.#readMany(name, options, false);
+    return (await this.#read(name, options)).value;
+  }
+
+  async getWithMetadata(name, options) {
+    if (Array.isArray(name)) return this.#readMany(name, options, true);
+    return { ...(await this.#read(name, options)), cacheStatus: null };
+  }
+
+  async list(options) {
+    const { limit, prefix, cursor } = options ?? {};
+    const query = new URLSearchParams();
+    if (limit != null) query.set("key_count_limit", limit);
+    if (prefix != null) query.set("prefix", prefix);
+    if (cursor != null) query.set("cursor", cursor);
+    const response = await this.#fetch("?" + query);
+    if (!response.ok) throw await failure("GET", response);
+    const page = await response.json();
+    for (const key of page.keys) {
+      if (key.metadata !== undefined) key.metadata = JSON.parse(key.metadata);
+    }
+    return { ...page, cacheStatus: null };
+  }
+
+  async put(name, value, options) {
+    const key = checked(name, "PUT");
+    const { expiration, expirationTtl, metadata } = options ?? {};
+    const query = new URLSearchParams();
+    if (expiration != null) query.set("expiration", expiration);
+    if (expirationTtl != null) query.set("expiration_ttl", expirationTtl);
+    const headers = metadata == null ? {} : { "kv-metadata": ascii(metadata) };
+    const init = { method: "PUT", body: bodyOf(value), headers };
+    const response = await this.#fetch(`${key}?${query}`, init);
+    if (!response.ok) throw await failure("PUT", response);
+    await response.body?.cancel();
+  }
+
+  async delete(name) {
+    for (const each of Array.isArray(name) ? name : [name]) {
+      const response = await this.#fetch(checked(each, "DELETE"), { method: "DELETE" });
+      if (!response.ok) throw await failure("DELETE", response);
+      await response.body?.cancel();
+    }
+  }
+}

@@ -1,0 +1,44 @@
+// Modules of ours inside a function's isolate: they run before the user's code and put what has to
+// live there into `env`, in the place of the stubs that the loader was given.
+//
+// Only functions that have such bindings get any of it.
+
+import kvSource from "client_kv.js";
+
+const PREFIX = "__workerd_faas_";
+const ENV = PREFIX + "env.js";
+
+/** Under which name `env` brings a D1 binding whose class is borrowed, until the user's code runs. */
+export const D1_TEMPLATE = PREFIX + "d1";
+
+const CLIENTS = {
+  kv_namespace: {
+    module: PREFIX + "kv.js",
+    source: kvSource,
+    imports: "KvNamespace",
+    make: (name) => `env[${name}] = new KvNamespace(env[${name}]);`,
+  },
+  // workerd's own class, made around a stub that reaches one database. In the upload check there is
+  // none, and nobody to use it.
+  d1: {
+    make: (name) => `if (template) env[${name}] = new template.constructor(env[${name}]);`,
+  },
+};
+
+/** Add what these bindings need to `modules`; returns what must be imported before all else. */
+export function prelude(bindings, modules) {
+  const wanted = bindings.filter(({ type }) => Object.hasOwn(CLIENTS, type));
+  if (wanted.length === 0) return "";
+  const lines = ['import { env } from "cloudflare:workers";'];
+  for (const type of new Set(wanted.map((binding) => binding.type))) {
+    const { module, source, imports } = CLIENTS[type];
+    if (module === undefined) continue;
+    modules[module] = { js: source };
+    lines.push(`import { ${imports} } from "./${module}";`);
+  }
+  const template = JSON.stringify(D1_TEMPLATE);
+  lines.push(`const template = env[${template}];`, `delete env[${template}];`);
+  for (const { type, name } of wanted) lines.push(CLIENTS[type].make(JSON.stringify(name)));
+  modules[ENV] = { js: lines.join("\n") };
+  return `import "./${ENV}";\n`;
+}
