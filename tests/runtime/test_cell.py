@@ -12,6 +12,7 @@ from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.cell import Cause, Cell, Death, State, Times
 from workerd_faas.runtime.probe import Health
 from workerd_faas.runtime.process import Exit, ProcessOwner
+from workerd_faas.runtime.status import Usage
 from workerd_faas.runtime.unix_http import NoAnswer
 
 TIMES = Times(start=10, ping=1, misses=2, drain=30, stop=5)
@@ -86,6 +87,7 @@ class Setting:
     clock: Clock = attrs.Factory(Clock)
     transport: FakeTransport = attrs.Factory(FakeTransport)
     prober: FakeProber = attrs.Factory(FakeProber)
+    usage: Usage = attrs.Factory(lambda: Usage("S", 1.0, 4096))
     upstream: Upstream = attrs.Factory(lambda: Upstream("/run/h", "cell"))
     ready: int = 0
     deaths: list[Death] = attrs.Factory(list)
@@ -103,6 +105,7 @@ class Setting:
             prober=self.prober,
             spawn=self._spawn,
             owner=self,
+            look=lambda pid: self.usage,
         )
         self.cell.start()
 
@@ -273,7 +276,42 @@ class WatchTests(SynchronousTestCase):
         self.s.end(None, 9)
         [death] = self.s.deaths
         self.assertEqual((death.cause, death.in_flight), (Cause.HUNG, 1))
+        self.assertEqual(death.resident, 4096)
         self.assertEqual(str(death.how), "signal SIGKILL")
+
+    def miss(self, times: int) -> None:
+        """
+        So many questions without an answer.
+        """
+        for _ in range(times):
+            self.s.clock.advance(1)
+            self.s.prober.fail()
+
+    def test_a_starved_process_is_given_time(self) -> None:
+        """
+        A process that wants to run and is not let is not killed for it, up to a bound.
+        """
+        self.s.usage = Usage("R", 1.1, 4096)
+        self.miss(9)
+        self.assertEqual(self.s.transport.signals, [])
+        self.miss(1)
+        self.assertEqual(self.s.transport.signals, ["KILL"])
+
+    def test_a_spinning_process_is_not_starved(self) -> None:
+        """
+        A process that has run for half a second without answering hangs.
+        """
+        self.s.usage = Usage("R", 1.5, 4096)
+        self.miss(2)
+        self.assertEqual(self.s.transport.signals, ["KILL"])
+
+    def test_a_stopped_process_is_not_starved(self) -> None:
+        """
+        A process that does not want to run and does not answer hangs.
+        """
+        self.s.usage = Usage("T", 1.0, 4096)
+        self.miss(2)
+        self.assertEqual(self.s.transport.signals, ["KILL"])
 
     def test_a_crash(self) -> None:
         """

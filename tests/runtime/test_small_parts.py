@@ -269,5 +269,9 @@ def test_process_figures(tmp_path: Path) -> None:
     assert status.cpu_seconds(os.getpid()) > 0
     assert status.resident_bytes(None) == status.cpu_seconds(None) == 0
     (tmp_path / "7").mkdir()
-    (tmp_path / "7" / "stat").write_text("7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 300 200 0")
-    assert status.cpu_seconds(7, tmp_path) == 500 / os.sysconf("SC_CLK_TCK")
+    stat = "7 (a ) b) T 1 2 3 4 5 6 7 8 9 10 300 200 " + " ".join("0" * 8) + " 10"
+    (tmp_path / "7" / "stat").write_text(stat)
+    assert status.usage(7, tmp_path) == status.Usage(
+        "T", 500 / os.sysconf("SC_CLK_TCK"), 10 * os.sysconf("SC_PAGE_SIZE")
+    )
+    assert status.usage(8, tmp_path) == status.Usage()

@@ -8,7 +8,8 @@ One supervised process, from its start to its end.
 
 Ready means that the control descriptor announced the socket *and* the router answered. From then on
 the router is asked again and again, in READY and in DRAINING; one that does not answer twice
-running hangs, and only SIGKILL ends a process that hangs.
+running hangs, and only SIGKILL ends a process that hangs. Unless the machine is so busy that the
+process has hardly run meanwhile: then it is given more time.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.config import SOCKET_NAME
 from workerd_faas.runtime.probe import Health, Prober
 from workerd_faas.runtime.process import Exit, ProcessOwner
+from workerd_faas.runtime.status import Usage, usage
 from workerd_faas.runtime.unix_http import NoAnswer
 
 _WORDS_KEPT: Final = 20
@@ -78,6 +80,10 @@ class Times:
 
 
 _START_POLL: Final = 0.02
+_ENOUGH_CPU: Final = 0.5
+"""A process that has had so many seconds of CPU time since its last answer could have answered."""
+_PATIENCE: Final = 5
+"""How many times as many answers may be missing from a process that had no CPU time."""
 _DRAIN_POLL: Final = 0.1
 
 
@@ -89,6 +95,7 @@ class Death:
     Attributes:
         how: Exit code or signal; None when there never was a process.
         in_flight: Requests that it took with it.
+        resident: Bytes of memory that it had when it answered last.
         lived: Seconds since it was ready; None when it never was.
         last_words: The last lines on its standard error.
     """
@@ -97,6 +104,7 @@ class Death:
     how: Exit | None
     in_flight: int
     lived: float | None
+    resident: int = 0
     last_words: tuple[str, ...] = ()
 
 
@@ -122,6 +130,7 @@ class Cell:
     Attributes:
         reactor: Provides IReactorTime.
         spawn: Starts the process; raises OSError when it cannot.
+        look: What the kernel says of a process.
         upstream: What the relay is given; retired when this is.
     """
 
@@ -132,6 +141,7 @@ class Cell:
     prober: Prober
     spawn: Callable[[ProcessOwner], IProcessTransport]
     owner: CellOwner
+    look: Callable[[int | None], Usage] = usage
     state: State = State.STARTING
     health: Health = attrs.Factory(Health)
     _transport: IProcessTransport | None = None
@@ -139,6 +149,7 @@ class Cell:
     _ready_at: float | None = None
     _announced: bool = False
     _missed: int = 0
+    _usage: Usage = attrs.Factory(Usage)
     _asked_empty: bool = False
     _bound: IDelayedCall | None = None
     _next_ping: IDelayedCall | None = None
@@ -220,6 +231,7 @@ class Cell:
 
     def _answered(self, health: Health) -> None:
         self._missed = 0
+        self._usage = self.look(self.pid)
         self.health = health
         if self.state is State.STARTING:
             self.state = State.READY
@@ -235,10 +247,18 @@ class Cell:
     def _unanswered(self) -> None:
         if self.state is not State.STARTING:
             self._missed += 1
-            if self._missed >= self.times.misses:
+            if self._missed >= self.times.misses and not self._starves():
                 self._kill(Cause.HUNG)
                 return
         self._ask_later()
+
+    def _starves(self) -> bool:
+        """
+        Whether it wants to run and has hardly been let since it answered last.
+        """
+        now = self.look(self.pid)
+        patient = self._missed < self.times.misses * _PATIENCE
+        return patient and now.state == "R" and now.cpu - self._usage.cpu < _ENOUGH_CPU
 
     def _emptied(self) -> None:
         if self.state is State.DRAINING:
@@ -271,6 +291,7 @@ class Cell:
             how=how,
             in_flight=self.upstream.in_flight,
             lived=lived,
+            resident=self._usage.resident,
             last_words=tuple(self._last_words),
         )
         self.upstream.retire()

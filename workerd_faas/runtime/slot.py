@@ -239,8 +239,9 @@ class Slot:
         self.retired.discard(cell)
         self.last_used = self.reactor.seconds()
         self._log.info(
-            "{label} ended: {cause}, {how}, {in_flight} in flight",
+            "{label} ended: {cause}, {how}, {in_flight} in flight, {resident} bytes",
             label=cell.label,
+            resident=death.resident,
             cause=death.cause.value,
             how=str(death.how),
             in_flight=death.in_flight,

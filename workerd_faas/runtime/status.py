@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @attrs.frozen(kw_only=True)
@@ -57,23 +58,44 @@ class FleetStatus:
     crashed: int
 
 
-def resident_bytes(pid: int | None, proc: Path = Path("/proc")) -> int:
+@attrs.frozen
+class Usage:
     """
-    How much memory a process has, as `/proc/PID/statm` says; 0 when it does not.
+    What the kernel says of a process.
+
+    Attributes:
+        state: R runs or wants to, S sleeps, D waits for a disk, T is stopped, Z is dead.
+        cpu: Seconds of CPU time that it has used.
+        resident: Bytes of memory that it has.
     """
-    try:
-        return int((proc / str(pid) / "statm").read_text().split()[1]) * _PAGE
-    except (OSError, ValueError, IndexError):
-        return 0
+
+    state: str = "?"
+    cpu: float = 0.0
+    resident: int = 0
 
 
-def cpu_seconds(pid: int | None, proc: Path = Path("/proc")) -> float:
+def usage(pid: int | None, proc: Path = Path("/proc")) -> Usage:
     """
-    How much CPU time a process has used, as `/proc/PID/stat` says; 0 when it does not.
+    What `/proc/PID/stat` says; nothing when the process is not there.
     """
     try:
         # The second field is the program's name in parentheses and may hold anything.
         fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        cpu = (int(fields[11]) + int(fields[12])) / _TICKS
+        return Usage(fields[0], cpu, int(fields[21]) * _PAGE)
     except (OSError, ValueError, IndexError):
-        return 0.0
+        return Usage()
+
+
+def resident_bytes(pid: int | None) -> int:
+    """
+    How much memory a process has; 0 when it is not known.
+    """
+    return usage(pid).resident
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """
+    How much CPU time a process has used; 0 when it is not known.
+    """
+    return usage(pid).cpu
