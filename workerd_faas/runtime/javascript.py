@@ -5,8 +5,19 @@ from typing import Final
 
 _SHARED: Final = ("document.js", "inside.js", "client_kv.js")
 ROUTER: Final = (
-    "router.js", *_SHARED, "bindings.js", "collect.js", "errors.js", "storage.js", "traces.js",
-)  # fmt: skip
+    "router.js",
+    *_SHARED,
+    "bindings.js",
+    "collect.js",
+    "consumers.js",
+    "errors.js",
+    "scheduled.js",
+    "services.js",
+    "storage.js",
+    "tail.js",
+    "traces.js",
+    "versions.js",
+)
 STATE: Final = ("state.js", "deliver.js", "objects.js", "manage.js", "sql.js")
 CHECK: Final = ("check.js", *_SHARED)
 

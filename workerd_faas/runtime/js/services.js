@@ -1,0 +1,133 @@
+// Functions that call other functions of their account: `service` bindings.
+//
+// What is in a function's `env` is a stub of `Service`, which finds the version that serves the
+// target now, loads it if need be, and passes the call on. Which version that is the daemon says
+// once; it tells us when it changes, before it answers whoever changed it.
+
+import { WorkerEntrypoint } from "cloudflare:workers";
+import { load, ready, use } from "versions.js";
+
+/** How deep functions may call one another. */
+export const DEPTH_MOST = 16;
+
+const FUNCTIONS_MOST = 1000;
+
+/** By function, then by account and selector: `{live, asked}`, what the daemon said and will say. */
+const known = new Map();
+
+/** Another version may serve a function from now on. */
+export function forgetShares(name) {
+  known.delete(name);
+}
+
+/** Calls a function; its props come from the binding of the caller. */
+export class Service extends WorkerEntrypoint {
+  constructor(ctx, env) {
+    super(ctx, env);
+    return new Proxy(this, { get: property });
+  }
+
+  fetch(request) {
+    return withTarget(this, (target) => target.fetch(request));
+  }
+}
+
+const OWN = new Set(["constructor", "ctx", "env", "fetch"]);
+
+/** Everything that we do not have ourselves is a method or property of the target. */
+function property(self, name) {
+  if (typeof name === "symbol" || OWN.has(name)) return self[name];
+  const method = (...args) => withTarget(self, (target) => target[name](...args));
+  // Awaited without having been called it is a property: stubs of workerd behave so too.
+  method.then = (resolve, reject) =>
+    Promise.resolve(withTarget(self, (target) => target[name])).then(resolve, reject);
+  return method;
+}
+
+function withTarget({ ctx, env }, call) {
+  const { props } = ctx;
+  checkDepth(props);
+  const entry = findNow(props, env, ctx);
+  return entry === undefined
+    ? find(props, env, ctx).then((found) => send(found, props, env, call))
+    : send(entry, props, env, call);
+}
+
+function send(entry, { entrypoint, props }, env, call) {
+  const result = call(use(entry, env).getEntrypoint(entrypoint, { props: props ?? {} }));
+  result.then(undefined, (error) => {
+    // Nothing was invoked then, so no tail will come.
+    if (String(error?.message).startsWith("Worker has no such entrypoint")) entry.pending--;
+  });
+  return result;
+}
+
+function checkDepth({ service, depth }) {
+  if (depth > DEPTH_MOST) {
+    throw new Error(
+      `Subrequest depth limit exceeded: functions called one another ${DEPTH_MOST} deep before ` +
+        `"${service}". This happens when functions call each other in a ring.`,
+    );
+  }
+}
+
+/** The target's isolate, if it is known and loaded. */
+function findNow(props, env, ctx) {
+  const { live } = sharesOf(props, env, ctx);
+  return live === undefined ? undefined : ready(pick(live), props.depth);
+}
+
+/** The target's isolate. Rejects with a message for the caller. */
+export async function find(props, env, ctx) {
+  const { service, depth } = props;
+  const version = pick(await sharesOf(props, env, ctx).asked);
+  const { entry, error } = await load(version, depth, env, ctx);
+  if (error !== undefined) {
+    // Whatever is wrong with this version, the next call shall ask again.
+    forgetShares(service);
+    throw new Error(`The function "${service}" cannot be called: ${error.message}.`);
+  }
+  return entry;
+}
+
+function pick(live) {
+  if (live.length === 1) return live[0][1];
+  const position = Math.random() * 100;
+  return (live.find(([end]) => position < end) ?? live.at(-1))[1];
+}
+
+function sharesOf({ account, service, environment }, env, ctx) {
+  let shares = known.get(service);
+  if (shares === undefined) {
+    if (known.size >= FUNCTIONS_MOST) known.clear();
+    known.set(service, (shares = new Map()));
+  }
+  const key = `${account}/${environment ?? ""}`;
+  let share = shares.get(key);
+  if (share === undefined) {
+    share = { live: undefined, asked: undefined };
+    shares.set(key, share);
+    share.asked = ask(account, service, environment, env).then(
+      (live) => (share.live = live),
+      (error) => {
+        shares.delete(key);
+        throw error;
+      },
+    );
+    // Others may wait for it when the caller that asked first goes.
+    ctx.waitUntil(share.asked.catch(() => {}));
+  }
+  return share;
+}
+
+async function ask(account, service, selector, env) {
+  const query = new URLSearchParams({ account });
+  if (selector !== undefined && selector !== "production") query.set("selector", selector);
+  const url = `http://daemon/functions/${encodeURIComponent(service)}?${query}`;
+  const response = await env.DAEMON.fetch(url);
+  const document = await response.json();
+  if (response.status !== 200) {
+    throw new Error(`The function "${service}" cannot be called: ${document.error}`);
+  }
+  return document.live;
+}

@@ -1,0 +1,128 @@
+"""Calling a function's `scheduled()` in its account's cell."""
+
+import json
+import random
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from workerd_faas.domain.errors import Problem
+from workerd_faas.domain.routing import Route, RoutingTable
+from workerd_faas.domain.schedules import Outcome
+from workerd_faas.domain.upstream import Upstream
+from workerd_faas.runtime.unix_http import NoAnswer, ask
+from workerd_faas.usecases.ports import Cells
+from workerd_faas.usecases.schedules.ports import Ran, ScheduledCalls
+from workerd_faas.wire.headers import ROUTE_AND_CF
+
+RUN_SECONDS: Final = 15 * 60.0
+"""How long a run may take; Cloudflare's own bound."""
+
+_GRACE: Final = 30.0
+"""Seconds beyond it in which the cell must have ended the run and said so."""
+
+_ATTEMPTS: Final = 4
+"""How often a cell is asked for, each time as long as a request would wait for it."""
+
+_LONGEST_DETAIL: Final = 1000
+
+
+@attrs.frozen(kw_only=True)
+class CellCalls:
+    """
+    `usecases.schedules.ports.ScheduledCalls` on the function cells.
+
+    Attributes:
+        reactor: Provides IReactorUNIX and IReactorTime.
+        position: Where in [0, 100) a run falls among a deployment's shares.
+        seconds: How long a run may take.
+    """
+
+    reactor: Any
+    cells: Cells
+    routes: RoutingTable
+    seconds: float = RUN_SECONDS
+    position: Callable[[], float] = lambda: random.random() * 100  # noqa: S311
+
+    async def call(self, function: str, cron: str, scheduled_at: datetime) -> Ran:
+        """
+        See `ScheduledCalls.call`.
+        """
+        try:
+            route = self.routes.resolve(function, None, self.position())
+            upstream = await self._upstream(route)
+        except Problem as problem:
+            return Ran(outcome=Outcome.NOT_STARTED, detail=problem.message)
+        question = {
+            "scheduled": {
+                "version": route.version_id,
+                "cron": cron,
+                "time": round(scheduled_at.timestamp() * 1000),
+                "milliseconds": round(self.seconds * 1000),
+            }
+        }
+        upstream.begin()
+        try:
+            answer = await ask(
+                self.reactor,
+                Path(upstream.address),
+                {ROUTE_AND_CF: json.dumps(question)},
+                None,
+                self.seconds + _GRACE,
+            )
+        except NoAnswer:
+            return Ran(
+                outcome=Outcome.INTERRUPTED,
+                version_id=route.version_id,
+                detail="The process of this function ended before the run did.",
+            )
+        finally:
+            upstream.end()
+        return ran(answer.body, route.version_id)
+
+    async def _upstream(self, route: Route) -> Upstream:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._one_upstream(route)
+            except Problem:
+                continue
+        return await self._one_upstream(route)
+
+    async def _one_upstream(self, route: Route) -> Upstream:
+        ready = self.cells.upstream(route)
+        if ready is not None:
+            return ready
+        take_back: list[Callable[[], None]] = []
+        told: Deferred[Upstream | Problem] = Deferred(lambda _: take_back[0]())
+        take_back.append(self.cells.when_ready(route, told.callback))
+        outcome = await told
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome
+
+
+def ran(body: bytes, version_id: str) -> Ran:
+    """
+    The outcome that a router's answer tells. The function may have had a say in it: unknown words
+    are an exception.
+    """
+    try:
+        document = json.loads(body)
+        outcome, detail = document["outcome"], document.get("detail")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        outcome, detail = None, "The process gave no answer that can be understood."
+    known = {each.value: each for each in Outcome}
+    return Ran(
+        outcome=known.get(outcome, Outcome.EXCEPTION)
+        if isinstance(outcome, str)
+        else Outcome.EXCEPTION,
+        version_id=version_id,
+        detail=detail[:_LONGEST_DETAIL] if isinstance(detail, str) else None,
+    )
+
+
+_check: type[ScheduledCalls] = CellCalls
