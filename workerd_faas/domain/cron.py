@@ -164,7 +164,7 @@ def parse_cron(text: str) -> Cron:
     Raises:
         Problem: `INVALID_SCHEDULE`, naming the field and what is wrong with it.
     """
-    if len(text) > LONGEST or not text.isascii() or not text.isprintable():
+    if len(text) > LONGEST or not text.isascii() or not text.replace("\t", " ").isprintable():
         raise _wrong(text, f"use at most {LONGEST} printable ASCII characters")
     fields = text.split()
     if len(fields) != 5:
