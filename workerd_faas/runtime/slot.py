@@ -133,9 +133,7 @@ class Slot:
         See `usecases.ports.Cells`. `then` is never called before this returns.
         """
         waiter = _Waiter(then)
-        if self._stopped:
-            self._tell_later(waiter, unavailable("The platform is stopping.", 1))
-        elif self.current is not None:
+        if self.current is not None:
             waiter.call = self.reactor.callLater(0, self._give_current, waiter)
         else:
             self._wait(waiter)
@@ -266,6 +264,9 @@ class Slot:
     # Waiters: each is told once, and has at most one call pending.
 
     def _wait(self, waiter: _Waiter) -> None:
+        if self._stopped:
+            self._tell_later(waiter, unavailable("The platform is stopping.", 1))
+            return
         late = unavailable("No process for this function came up in time.", 1)
         waiter.call = self.reactor.callLater(self.wait, self._tell, waiter, late)
         self._waiters.append(waiter)
