@@ -13,11 +13,13 @@ from twisted.application.service import IService
 from twisted.internet.threads import deferToThreadPool
 
 from workerd_faas.api.app import Api, Routes
+from workerd_faas.api.assets import AssetRoutes
 from workerd_faas.api.home import HomeRoutes
 from workerd_faas.api.oauth import OAuthRoutes
 from workerd_faas.api.older import OlderWranglerRoutes
 from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
+from workerd_faas.api.tails import TailRoutes
 from workerd_faas.api.user import UserRoutes
 from workerd_faas.api.wrangler import WranglerRoutes
 from workerd_faas.directories import DataDirectory, DirectoryStage, run_directory
@@ -41,22 +43,31 @@ from workerd_faas.runtime.fleet import Fleet, FleetOptions, Isolation
 from workerd_faas.settings.model import Settings
 from workerd_faas.stages import ApiStage, IngressStage, LoginStage, StoreStage, WelcomeStage
 from workerd_faas.store import keyfile
+from workerd_faas.store.assets import AssetDirectory
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
 from workerd_faas.store.identity import SQLIdentity
+from workerd_faas.store.logs import SQLLogs
 from workerd_faas.store.vault import FernetVault
-from workerd_faas.usecases.function_log import RecentEvents
 from workerd_faas.usecases.health import Health
 from workerd_faas.usecases.identity.access_tokens import AccessTokens
 from workerd_faas.usecases.identity.authenticator import BearerAuthenticator
 from workerd_faas.usecases.identity.grants import Grants
-from workerd_faas.usecases.identity.keys import Keys
+from workerd_faas.usecases.identity.keys import Keys, derive_key
 from workerd_faas.usecases.identity.logins import Logins
 from workerd_faas.usecases.identity.machine_tokens import MachineTokens
 from workerd_faas.usecases.identity.sessions import Sessions
 from workerd_faas.usecases.loading import StoredVersions
+from workerd_faas.usecases.logs.journal import FunctionLog
+from workerd_faas.usecases.logs.reading import LogReader
+from workerd_faas.usecases.logs.stacks import Stacks
+from workerd_faas.usecases.logs.tails import Tails
 from workerd_faas.usecases.secrets import SecretValues
+from workerd_faas.usecases.sites.sessions import AssetSessions
+from workerd_faas.usecases.sites.sweeping import SiteSweeper
+from workerd_faas.usecases.sites.tokens import SessionTokens
+from workerd_faas.usecases.sites.versions import Sites
 from workerd_faas.usecases.workers import Workers
 
 DEV_PROVIDER: Final = "/dev-provider"
@@ -103,7 +114,6 @@ class _Assembly:
         self.api_socket = self.run / "api"
         self.jobs = OwnedJobs()
         self.routes = RoutingTable()
-        self.events = RecentEvents()
         self.limits = UploadLimits(code=settings.max_code_size)
 
         self.database = SQLiteDatabase(reactor, self.data.database)
@@ -112,21 +122,76 @@ class _Assembly:
         self.bundles = BundleDirectory(reactor, self.data.bundles)
         self.vault = FernetVault(self._secrets_keys())
         self.secrets = SecretValues(catalog=self.catalog, vault=self.vault)
+        self._make_logs()
+        self._make_sites()
         self._make_runtime()
         self.workers = Workers(
             catalog=self.catalog,
             bundles=self.bundles,
             secrets=self.secrets,
+            sites=self.sites,
             checker=self.checks,
             cells=self.fleet,
             routes=self.routes,
             work=self.jobs,
             clock=self.clock,
             limits=self.limits,
+            deleted=self.events.forget,
         )
         self._make_login()
         api = Api(self._areas())
         self.api_site = api.site(reactor, max_upload=self.limits.body)
+
+    def _make_logs(self) -> None:
+        settings = self.settings
+        self.log_store = SQLLogs(
+            reactor=self.reactor,
+            path=self.data.logs,
+            clock=self.clock,
+            keep_seconds=settings.function_log_time,
+            keep_bytes=settings.function_log_size,
+        )
+        self.stacks = Stacks(catalog=self.catalog, bundles=self.bundles, in_thread=self._in_thread)
+        self.tails = Tails(reactor=self.reactor, clock=self.clock, shown=self.stacks.shown)
+        self.events = FunctionLog(
+            reactor=self.reactor,
+            clock=self.clock,
+            tails=self.tails,
+            store=self.log_store,
+            echo=settings.dev,
+        )
+        self.log_store.lost = lambda route, count: self.events.lost(route, count, 0)
+
+    def _make_sites(self) -> None:
+        self.asset_files = AssetDirectory(self.reactor, self.data.assets)
+        key = derive_key(self._secret().encode(), "workerd-faas assets session")
+        tokens = SessionTokens(key)
+        self.sites = Sites(
+            files=self.asset_files,
+            bundles=self.bundles,
+            tokens=tokens,
+            clock=self.clock,
+            in_thread=self._in_thread,
+        )
+        self.asset_sessions = AssetSessions(
+            files=self.asset_files,
+            tokens=tokens,
+            work=self.jobs,
+            clock=self.clock,
+            in_thread=self._in_thread,
+            owner=self.routes.owner,
+        )
+        self.site_sweeper = SiteSweeper(
+            reactor=self.reactor,
+            catalog=self.catalog,
+            bundles=self.bundles,
+            files=self.asset_files,
+            clock=self.clock,
+            in_thread=self._in_thread,
+        )
+
+    def _secret(self) -> str:
+        return self.settings.jwt_secret or self.data.secret("dev-jwt-secret")
 
     def _make_runtime(self) -> None:
         settings = self.settings
@@ -151,6 +216,7 @@ class _Assembly:
                 memory=settings.cell_memory,
             ),
         )
+        self.tails.changed = self.fleet.tails_changed
         self.checks = CheckCells(
             reactor=self.reactor,
             binary=workerd,
@@ -168,8 +234,7 @@ class _Assembly:
 
     def _make_login(self) -> None:
         settings = self.settings
-        secret = settings.jwt_secret or self.data.secret("dev-jwt-secret")
-        keys = Keys.from_secret(secret.encode())
+        keys = Keys.from_secret(self._secret().encode())
         policy = LoginPolicy(rules=frozenset(settings.login_allow))
         issuer = settings.public.api
         self.dev_provider = None if settings.provider else self._dev_provider(issuer)
@@ -251,16 +316,29 @@ class _Assembly:
             ScriptRoutes(
                 auth=self.auth,
                 workers=self.workers,
-                events=self.events,
                 urls=urls,
                 limits=self.limits,
+                in_thread=self._in_thread,
+            ),
+            TailRoutes(
+                reactor=self.reactor,
+                auth=self.auth,
+                workers=self.workers,
+                tails=self.tails,
+                reader=LogReader(store=self.log_store, stacks=self.stacks),
+                urls=urls,
+            ),
+            AssetRoutes(
+                auth=self.auth,
+                sessions=self.asset_sessions,
+                limits=self.asset_sessions.limits,
                 in_thread=self._in_thread,
             ),
             SecretRoutes(auth=self.auth, workers=self.workers, urls=urls),
             OlderWranglerRoutes(
                 auth=self.auth, workers=self.workers, urls=urls, limits=self.limits
             ),
-            WranglerRoutes(auth=self.auth, workers=self.workers, events=self.events, urls=urls),
+            WranglerRoutes(auth=self.auth, workers=self.workers, urls=urls),
         ]
         if self.dev_provider is not None:
             areas.append(DevProviderRoutes(self.dev_provider))
@@ -301,9 +379,12 @@ class _Assembly:
         stages: list[tuple[str, Stage]] = [
             ("directory", DirectoryStage(self.data)),
             ("store", StoreStage(self.database, self.catalog, self.bundles, self.routes)),
+            ("log store", self.log_store),
+            ("log", self.events),
             ("checks", self.checks),
             ("cells", self.fleet),
             ("jobs", self.jobs),
+            ("sites", self.site_sweeper),
             ("login", LoginStage(self.relying_party)),
             ("api", ApiStage(self.reactor, self.api_site, self.api_socket)),
         ]
@@ -312,6 +393,8 @@ class _Assembly:
                 ("welcome", WelcomeStage(self.catalog, self.identity, self.workers, self.clock))
             )
         stages.append(("ingress", IngressStage(ingress, settings)))
+        # Stopped first: those who watch would else be waited for.
+        stages.append(("tails", self.tails))
         manager = ServiceManager.from_environment(self.reactor, os.environ)
         observer = json_observer(sys.stdout) if settings.log_format == "json" else None
         return StagedService(self.reactor, stages, manager, observer, ingress.reload)

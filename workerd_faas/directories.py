@@ -14,6 +14,7 @@ from workerd_faas.lifecycle import StartRefused
 from workerd_faas.store.database import FILE_NAME
 from workerd_faas.store.keyfile import FILE_NAME as KEY_FILE_NAME
 from workerd_faas.store.lock import AlreadyRunning, DirectoryLock
+from workerd_faas.store.logs import FILE_NAME as LOGS_FILE_NAME
 
 MAX_RUN_PATH: Final = 60
 """A unix socket's path has at most 107 bytes (unix(7)); the longest name below needs the rest."""
@@ -33,6 +34,13 @@ class DataDirectory:
         The SQLite file.
         """
         return self.path / FILE_NAME
+
+    @property
+    def logs(self) -> Path:
+        """
+        The SQLite file of the log of functions.
+        """
+        return self.path / LOGS_FILE_NAME
 
     @property
     def bundles(self) -> Path:

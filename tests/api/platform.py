@@ -32,7 +32,6 @@ from workerd_faas.testing.fakes import (
     RecordingCells,
     SteppingClock,
 )
-from workerd_faas.usecases.function_log import RecentEvents
 from workerd_faas.usecases.ports import Checker
 from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.workers import Workers
@@ -124,7 +123,7 @@ class PlatformTestCase(TestCase):
         await self.database.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.database.stop()))
         self.bundle_directory = directory / "bundles"
-        self.cells, self.events, self.routes = RecordingCells(), RecentEvents(), RoutingTable()
+        self.cells, self.routes = RecordingCells(), RoutingTable()
         self.catalog = SQLCatalog(self.database)
         self.checker = self.make_checker()
         self.bundles = BundleDirectory(reactor, self.bundle_directory)
@@ -152,7 +151,6 @@ class PlatformTestCase(TestCase):
                 ScriptRoutes(
                     auth=KnownBearers(),
                     workers=self.workers,
-                    events=self.events,
                     urls=urls,
                     limits=self.limits,
                     in_thread=deferToThread,

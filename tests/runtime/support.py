@@ -104,12 +104,26 @@ class RecordingEvents:
     """
 
     traces: list[tuple[str, str, Mapping[str, Any]]] = attrs.Factory(list)
+    losses: list[tuple[str, int, int]] = attrs.Factory(list)
+    watched: list[str] = attrs.Factory(list)
 
-    def invocation(self, function: str, version_id: str, trace: Mapping[str, Any]) -> None:
+    def invocation(self, route: Route, trace: Mapping[str, Any], ended: Any) -> None:
         """
         See `FunctionEvents`.
         """
-        self.traces.append((function, version_id, trace))
+        self.traces.append((route.function, route.version_id, trace))
+
+    def lost(self, route: Route, invocations: int, dropped_lines: int) -> None:
+        """
+        See `FunctionEvents`.
+        """
+        self.losses.append((route.function, invocations, dropped_lines))
+
+    def tailed(self, account_id: str | None) -> Sequence[str]:
+        """
+        See `FunctionEvents`.
+        """
+        return self.watched
 
     def printed(self) -> list[Any]:
         """

@@ -13,7 +13,6 @@ from workerd_faas.api.multipart import parse_multipart
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.model import PublicUrls, Split
-from workerd_faas.usecases.function_log import RecentEvents
 from workerd_faas.usecases.ports import Authenticator
 from workerd_faas.usecases.upload import Upload, read_upload
 from workerd_faas.usecases.workers import TRIGGERS, Target, Workers
@@ -35,7 +34,6 @@ class ScriptRoutes:
 
     auth: Authenticator
     workers: Workers
-    events: RecentEvents
     urls: PublicUrls
     limits: UploadLimits
     in_thread: InThread
@@ -90,13 +88,7 @@ class ScriptRoutes:
         @app.route(SCRIPT, methods=["DELETE"])
         async def delete_script(request: IRequest, account: str, name: str) -> bytes:
             await self.workers.delete(await self._target(request, account, name))
-            self.events.forget(name)
             return answer(request, None)
-
-        @app.route(SCRIPT + "/logs", methods=["GET"])
-        async def logs(request: IRequest, account: str, name: str) -> bytes:
-            await self.workers.function(await self._target(request, account, name))
-            return answer(request, list(self.events.recent(name)))
 
     def _register_versions(self, app: Klein) -> None:
         @app.route(SCRIPT + "/versions", methods=["POST"])

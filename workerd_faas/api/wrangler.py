@@ -17,7 +17,6 @@ from workerd_faas.api.scripts import SCRIPT, target_of
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.usecases.access import account_for
-from workerd_faas.usecases.function_log import RecentEvents
 from workerd_faas.usecases.ports import Authenticator
 from workerd_faas.usecases.workers import Target, Workers
 
@@ -36,7 +35,6 @@ class WranglerRoutes:
 
     auth: Authenticator
     workers: Workers
-    events: RecentEvents
     urls: PublicUrls
 
     def register(self, app: Klein) -> None:
@@ -70,7 +68,6 @@ class WranglerRoutes:
         @app.route(SERVICE, methods=["DELETE"])
         async def delete_service(request: IRequest, account: str, name: str) -> bytes:
             await self.workers.delete(await self._target(request, account, name))
-            self.events.forget(name)
             return answer(request, None)
 
     def _register_subdomains(self, app: Klein) -> None:

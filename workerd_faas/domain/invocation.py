@@ -7,6 +7,7 @@ of known shape and size, and what a text log or a terminal would take for a comm
 
 import enum
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ MAX_SEARCHED: Final = 64 * 1024
 """Characters of an invocation's text that can be searched for."""
 
 _LONGEST_NAME: Final = 200
+_WORD: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _LATEST: Final = 1 << 53
 
 
@@ -54,6 +56,7 @@ class Invocation:
         text: Its console lines and exceptions, to be searched.
         document: The tail event as ASCII JSON.
         has_stacks: Whether there is something in it that a source map could make clearer.
+        is_loss: It says what was dropped.
     """
 
     route: Route
@@ -64,6 +67,7 @@ class Invocation:
     text: str
     document: str = attrs.field(repr=lambda document: f"<{len(document)} characters>")
     has_stacks: bool = False
+    is_loss: bool = False
 
     @property
     def event(self) -> dict[str, Any]:
@@ -91,7 +95,7 @@ def read_invocation(route: Route, trace: Mapping[str, Any], *, ended: Any, now: 
     logs = [_log(each) for each in _objects(trace.get("logs"), MAX_LINES)]
     exceptions = [_exception(each) for each in _objects(trace.get("exceptions"), MAX_EXCEPTIONS)]
     document: dict[str, Any] = {
-        "outcome": _name(trace.get("outcome"), "unknown"),
+        "outcome": _identifier(trace.get("outcome")) or "unknown",
         "scriptName": route.function,
         "scriptVersion": {"id": route.version_id},
         "entrypoint": _name(trace.get("entrypoint"), None),
@@ -159,6 +163,7 @@ def loss(route: Route, *, invocations: int, dropped_lines: int, now: int) -> Inv
         levels=Level.WARN,
         text=message,
         document=_json(document),
+        is_loss=True,
     )
 
 
@@ -275,12 +280,15 @@ def _event(event: dict[str, Any]) -> dict[str, Any]:
 
 def _request_id(event: dict[str, Any] | None) -> str | None:
     request = (event or {}).get("request")
-    ray = request["headers"].get("cf-ray") if isinstance(request, dict) else None
-    return ray[:32] if isinstance(ray, str) else None
+    return _identifier(request["headers"].get("cf-ray")) if isinstance(request, dict) else None
 
 
 def _objects(found: Any, most: int) -> list[dict[str, Any]]:
     return [e for e in found[:most] if isinstance(e, dict)] if isinstance(found, list) else []
+
+
+def _identifier(value: Any) -> str | None:
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
 
 
 def _name(value: Any, otherwise: Any) -> Any:

@@ -3,7 +3,8 @@ What a cell may ask of the daemon, over a unix socket that is this cell's alone:
 reached is the authorisation, and it is good for one account's versions only.
 
     GET  /versions/<id>   the load document (wire.bundle)
-    POST /traces          reports of invocations, as the router's traces.js sends them
+    POST /traces          reports of invocations, as the router's traces.js sends them; the answer
+                          comes when there is room for more, and 429 when it was too much
 """
 
 import json
@@ -21,21 +22,31 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.routing import Route
 from workerd_faas.usecases.ports import FunctionEvents, VersionLoader
 
-_TRACES_BYTES: Final = 4 << 20
+_TRACES_BYTES: Final = 1 << 20
+"""Of one request, whatever it is; the router's are smaller."""
+
+_BYTES_PER_SECOND: Final = 512 * 1024
+_BURST: Final = 2 << 20
+"""Bytes of reports that one cell may send."""
+
+_LOST_MOST: Final = 1 << 40
 _HEAD: Final = struct.Struct(">4sI")
 _STATUS: Final = {Kind.VERSION_NOT_FOUND: 404, Kind.BUNDLE_CORRUPT: 500, Kind.UNAVAILABLE: 503}
 
 
-def function_of(document: bytes) -> str:
+def route_of(document: bytes, version_id: str, account_id: str | None) -> Route:
     """
-    The name of the function that a load document is of.
+    The version that a load document is of.
+
+    Args:
+        account_id: Whose it is if the document does not say so.
     """
     _, length = _HEAD.unpack_from(document)
-    name = json.loads(document[_HEAD.size : _HEAD.size + length])["function"]
-    assert isinstance(name, str)
-    return name
+    header = json.loads(document[_HEAD.size : _HEAD.size + length])
+    return Route(header.get("account", account_id), header["function"], version_id)
 
 
 def _say(request: Request, status: int, message: str) -> bytes:
@@ -89,45 +100,72 @@ class _Traces(Resource):
         super().__init__()
         self._door = door
 
-    def render_POST(self, request: Request) -> bytes:
+    def render_POST(self, request: Request) -> bytes | int:
         assert request.content is not None
+        body = request.content.read()
+        pause = self._door.pause_for(len(body))
+        if pause is None:
+            return _say(request, 429, "too many reports")
         try:
-            self._door.traces(json.loads(request.content.read()))
+            self._door.traces(json.loads(body))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             return _say(request, 400, f"not a report: {type(error).__name__}")
         request.setResponseCode(204)
-        return b""
+        if not pause:
+            return b""
+        later = self._door.reactor.callLater(pause, request.finish)
+        request.notifyFinish().addErrback(lambda _: later.cancel())
+        return NOT_DONE_YET
 
 
 @attrs.define(eq=False, kw_only=True)
 class _Door:
     """
     Attributes:
-        served: The versions that this cell was given, with their functions: it may report on these.
+        reactor: Provides IReactorTime.
+        served: The versions that this cell was given: it may report on these.
     """
 
+    reactor: Any
     account_id: str | None
     loader: VersionLoader
     events: FunctionEvents
-    served: dict[str, str] = attrs.Factory(dict)
-
-    _log = Logger()
+    served: dict[str, Route] = attrs.Factory(dict)
+    _left: float = _BURST
+    _at: float = 0.0
 
     async def document(self, version_id: str) -> bytes:
         loading: Awaitable[bytes] = self.loader.load_document(self.account_id, version_id)
         document = await loading
-        self.served[version_id] = function_of(document)
+        self.served[version_id] = route_of(document, version_id, self.account_id)
         return document
 
+    def pause_for(self, size: int) -> float | None:
+        """
+        How many seconds the answer to a report of this size waits, so that a cell cannot send more
+        than its share; None: it is too much already.
+        """
+        now = self.reactor.seconds()
+        self._left = min(_BURST, self._left + (now - self._at) * _BYTES_PER_SECOND)
+        self._at = now
+        if self._left < -_BURST:
+            return None
+        self._left -= size
+        return max(0.0, -self._left / _BYTES_PER_SECOND)
+
     def traces(self, report: dict[str, Any]) -> None:
-        dropped = int(report["dropped"])
-        if dropped:
-            self._log.warn("a cell dropped {count} reports", count=dropped)
+        for each in report["lost"]:
+            route = self.served.get(each["version"])
+            if route is not None:
+                self.events.lost(route, _count(each["invocations"]), _count(each["lines"]))
         for entry in report["traces"]:
-            version_id, trace = entry["version"], entry["trace"]
-            function = self.served.get(version_id)
-            if function is not None and isinstance(trace, dict):
-                self.events.invocation(function, version_id, trace)
+            route, trace = self.served.get(entry["version"]), entry["trace"]
+            if route is not None and isinstance(trace, dict):
+                self.events.invocation(route, trace, entry["ended"])
+
+
+def _count(value: Any) -> int:
+    return max(0, min(int(value), _LOST_MOST))
 
 
 class _BoundedRequest(Request):
@@ -177,6 +215,6 @@ def listen(
     Raises:
         CannotListenError: the socket could not be made.
     """
-    door = _Door(account_id=account_id, loader=loader, events=events)
+    door = _Door(reactor=reactor, account_id=account_id, loader=loader, events=events)
     port: IListeningPort = reactor.listenUNIX(path, _Site(door, reactor), mode=0o600)
     return port

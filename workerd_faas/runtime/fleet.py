@@ -187,6 +187,14 @@ class Fleet:
             if slot.account_id in (None, account_id) and slot.current is not None:
                 self._own(slot.current.prober.forget(version_id))
 
+    def tails_changed(self, account_id: str) -> None:
+        """
+        Others of the account's functions are watched now: its cells are told at once.
+        """
+        for slot in self._slots.values():
+            if slot.account_id in (None, account_id) and slot.current is not None:
+                self._own(slot.current.prober.probe())
+
     # For operators.
 
     async def replace(self, key: str) -> None:

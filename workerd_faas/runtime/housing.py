@@ -143,7 +143,12 @@ class Builder:
             label=label,
             upstream=Upstream(str(house.listen), label),
             times=self.times,
-            prober=SocketProber(self.reactor, house.listen, self.times.ping),
+            prober=SocketProber(
+                self.reactor,
+                house.listen,
+                self.times.ping,
+                tailed=lambda: self.events.tailed(account_id),
+            ),
             spawn=house.spawn,
             owner=owner,
         )

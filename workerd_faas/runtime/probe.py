@@ -1,6 +1,7 @@
 """What a cell's router is asked over its own socket, and what it answers."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,11 +69,14 @@ class SocketProber:
     Attributes:
         reactor: Provides IReactorUNIX and IReactorTime.
         timeout: Seconds until no answer is taken for none.
+        tailed: The functions of which the daemon wants every invocation. Each probe tells them, so
+            that a cell knows before its first request, and again whatever got lost.
     """
 
     reactor: Any
     socket: Path
     timeout: float
+    tailed: Callable[[], Sequence[str]] = tuple
 
     def probe(self) -> "Deferred[Health]":
         """
@@ -87,7 +91,7 @@ class SocketProber:
         return Deferred.fromCoroutine(self._forget(version_id))
 
     async def _probe(self) -> Health:
-        return health(await self._ask({"probe": True}))
+        return health(await self._ask({"probe": True, "tailed": list(self.tailed())}))
 
     async def _forget(self, version_id: str) -> None:
         await self._ask({"forget": version_id})

@@ -91,6 +91,8 @@ def load(
         drain_timeout=values["DRAIN_TIMEOUT"],
         log_format=values["LOG_FORMAT"],
         access_log=values["ACCESS_LOG"],
+        function_log_time=values["FUNCTION_LOG_TIME"],
+        function_log_size=values["FUNCTION_LOG_SIZE"],
         warnings=tuple(findings.warnings),
     )
 

@@ -89,4 +89,6 @@ class Settings:
     drain_timeout: float
     log_format: str
     access_log: bool
+    function_log_time: float
+    function_log_size: int
     warnings: tuple[str, ...] = ()

@@ -311,6 +311,22 @@ SETTINGS: Final = (
     ),
     Setting(
         group=_OPERATION,
+        name="FUNCTION_LOG_TIME",
+        meaning="How long what functions print and throw is kept",
+        read=values.duration,
+        default="7d",
+        example="30d",
+    ),
+    Setting(
+        group=_OPERATION,
+        name="FUNCTION_LOG_SIZE",
+        meaning="How much of that is kept of each account",
+        read=values.size,
+        default="32MiB",
+        example="256MiB",
+    ),
+    Setting(
+        group=_OPERATION,
         name="LOG_FORMAT",
         meaning="How the log is written: text for people, json for machines",
         read=values.choice("text", "json"),

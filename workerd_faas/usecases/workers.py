@@ -90,6 +90,10 @@ class Revision:
     tag: str | None = None
 
 
+async def _nothing(account_id: str, function: str) -> None:
+    """Nobody wants to know."""
+
+
 @attrs.define(kw_only=True, eq=False)
 class Workers:
     """
@@ -108,6 +112,7 @@ class Workers:
     work: OwnedWork
     clock: WallClock
     limits: UploadLimits = attrs.Factory(UploadLimits)
+    deleted: Callable[[str, str], Awaitable[None]] = _nothing
     _serial: SerialByName = attrs.Factory(SerialByName)
 
     async def upload(
@@ -240,6 +245,7 @@ class Workers:
             self.routes.removed(target.function)
             for version_id in gone:
                 self.cells.version_removed(target.account_id, version_id)
+            await self.deleted(target.account_id, target.function)
             self.log.info(
                 "{function} of {account} deleted by {author}",
                 function=target.function,

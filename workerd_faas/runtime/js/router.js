@@ -42,6 +42,7 @@ async function first(request, env, ctx, version) {
 function internal(request, env, ctx) {
   const asked = request.cf;
   if (asked?.probe) {
+    traces.tail(asked.tailed);
     const { loaded, pending, loads } = health();
     return Response.json({ loaded, pending: pending + traces.size, loads });
   }

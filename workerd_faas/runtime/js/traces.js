@@ -1,14 +1,30 @@
-// Reports of invocations on their way to the daemon, sent in batches.
+// Reports of invocations on their way to the daemon: chosen, bounded, sent in batches.
+//
+// Whoever prints a million lines pays for it here, in the own cell: each function may report so much
+// a second, and beyond that its invocations are counted and not even read.
 
 const GATHER_MS = 20;
-const BATCH_CHARACTERS = 512 * 1024;
-const WAITING_CHARACTERS = 4 * 1024 * 1024;
 const SEND_MS = 10_000;
+
+/** Characters. The daemon refuses a batch of more than 1 MiB. */
+const BATCH = 128 * 1024;
+const WAITING = 1024 * 1024;
+const LONGEST = 256 * 1024;
+
+/** Characters that one function may report at once, and per second in the long run. */
+const BURST = 1024 * 1024;
+const PER_SECOND = 128 * 1024;
+const REMEMBERED = 1000;
 
 export class Traces {
   #waiting = [];
   #characters = 0;
-  #dropped = 0;
+  /** By version: how many invocations and lines were not reported. */
+  #lost = new Map();
+  /** By function: `{left, at}`. */
+  #allowances = new Map();
+  /** Functions of which the daemon wants every invocation. */
+  #tailed = new Set();
   #underWay = 0;
   /** Until when somebody is sending. A time, since workerd may drop whoever does in the middle. */
   #sendingUntil = 0;
@@ -18,32 +34,44 @@ export class Traces {
     return this.#waiting.length + this.#underWay;
   }
 
-  /** Keep a report; what is too much is dropped and counted. */
-  add(version, trace) {
-    const text = JSON.stringify({ version, trace });
-    if (this.#characters + text.length > WAITING_CHARACTERS || text.length > BATCH_CHARACTERS) {
-      this.#dropped++;
-    } else {
-      this.#waiting.push(text);
+  /** From now on every invocation of these functions is reported, also one that says nothing. */
+  tail(functions) {
+    this.#tailed = new Set(functions);
+  }
+
+  /** Keep a report if it is worth one; what is too much is dropped and counted. */
+  add(version, name, trace) {
+    if (isSilent(trace) && !(this.#tailed.size > 0 && this.#tailed.has(name))) return;
+    const allowance = this.#allowance(name);
+    if (allowance.left > 0 && this.#characters < WAITING) {
+      const { text, dropped } = written(version, trace);
+      allowance.left -= text.length;
+      this.#waiting.push({ text, version });
       this.#characters += text.length;
+      if (dropped > 0) this.#lose(version, 0, dropped);
+    } else {
+      this.#lose(version, 1, trace.logs.length);
     }
   }
 
   /** Send all that waits and comes meanwhile, unless that is being done already. */
   async send(daemon) {
-    if (Date.now() < this.#sendingUntil || !this.#any()) return;
+    if (!this.#any() || Date.now() < this.#sendingUntil) return;
     this.#sendingUntil = Date.now() + SEND_MS;
     try {
       await scheduler.wait(GATHER_MS);
       while (this.#any()) {
         this.#sendingUntil = Date.now() + SEND_MS;
-        const dropped = this.#dropped;
-        this.#dropped = 0;
+        const lost = Array.from(this.#lost.values());
+        this.#lost.clear();
         const batch = this.#take();
         this.#underWay = batch.length;
-        const body = `{"dropped":${dropped},"traces":[${batch.join(",")}]}`;
+        const traces = batch.map(({ text }) => text).join(",");
+        const body = `{"lost":${JSON.stringify(lost)},"traces":[${traces}]}`;
+        // The answer comes when the daemon has room for more.
         const response = await daemon.fetch("http://daemon/traces", { method: "POST", body });
         await response.body?.cancel();
+        if (!response.ok) for (const { version } of batch) this.#lose(version, 1, 0);
       }
     } catch (error) {
       // The daemon is away: its cells end with it.
@@ -55,16 +83,37 @@ export class Traces {
   }
 
   #any() {
-    return this.#waiting.length > 0 || this.#dropped > 0;
+    return this.#waiting.length > 0 || this.#lost.size > 0;
+  }
+
+  #lose(version, invocations, lines) {
+    const lost = this.#lost.get(version) ?? { version, invocations: 0, lines: 0 };
+    lost.invocations += invocations;
+    lost.lines += lines;
+    this.#lost.set(version, lost);
+  }
+
+  #allowance(name) {
+    const now = Date.now();
+    const known = this.#allowances.get(name);
+    if (known === undefined) {
+      if (this.#allowances.size >= REMEMBERED) this.#allowances.clear();
+      const fresh = { left: BURST, at: now };
+      this.#allowances.set(name, fresh);
+      return fresh;
+    }
+    known.left = Math.min(BURST, known.left + ((now - known.at) / 1000) * PER_SECOND);
+    known.at = now;
+    return known;
   }
 
   #take() {
     let characters = 0;
     let count = 0;
     while (count < this.#waiting.length) {
-      characters += this.#waiting[count].length;
-      if (count > 0 && characters > BATCH_CHARACTERS) {
-        characters -= this.#waiting[count].length;
+      characters += this.#waiting[count].text.length;
+      if (count > 0 && characters > BATCH) {
+        characters -= this.#waiting[count].text.length;
         break;
       }
       count++;
@@ -72,4 +121,45 @@ export class Traces {
     this.#characters -= characters;
     return this.#waiting.splice(0, count);
   }
+}
+
+/** Nothing was said, nothing went wrong, and it is none of the rare events that are always told. */
+const isSilent = (trace) =>
+  trace.outcome === "ok" &&
+  trace.logs.length === 0 &&
+  trace.exceptions.length === 0 &&
+  trace.event?.cron === undefined;
+
+/** A report as text, without the last lines if it would be too long; and how many these are. */
+function written(version, trace) {
+  const ended = Date.now();
+  let text = JSON.stringify({ version, ended, trace });
+  if (text.length <= LONGEST) return { text, dropped: 0 };
+  // workerd itself cuts at 256 KiB, but of what is printed, not of how JSON writes it.
+  const logs = [];
+  let left = LONGEST / 2;
+  for (const log of trace.logs) {
+    left -= JSON.stringify(log).length;
+    if (left < 0) break;
+    logs.push(log);
+  }
+  const { outcome, eventTimestamp, entrypoint, event } = trace;
+  const request = event?.request;
+  const shown = request && { request: { ...plain(request), headers: {} }, response: event.response };
+  const exceptions = trace.exceptions.slice(0, 10).map(shortened);
+  const short = { outcome, eventTimestamp, entrypoint, logs, exceptions, truncated: true };
+  text = JSON.stringify({ version, ended, trace: { ...short, event: shown ?? null } });
+  if (text.length > LONGEST) {
+    logs.length = 0;
+    text = JSON.stringify({ version, ended, trace: { ...short, exceptions: [], event: null } });
+  }
+  return { text, dropped: trace.logs.length - logs.length };
+}
+
+function plain({ url, method, cf }) {
+  return { url: url.slice(0, 4096), method, cf };
+}
+
+function shortened({ name, message, stack, timestamp }) {
+  return { name, message: message.slice(0, 4096), stack: stack?.slice(0, 8192), timestamp };
 }
