@@ -56,6 +56,13 @@ class DataDirectory:
         """
         return self.path / KEY_FILE_NAME
 
+    @property
+    def assets(self) -> Path:
+        """
+        The directory of files of sites.
+        """
+        return self.path / "assets"
+
     def make(self) -> None:
         """
         Create it, for us alone.

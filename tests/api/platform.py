@@ -14,6 +14,7 @@ from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
 from workerd_faas.api.app import Api
+from workerd_faas.api.assets import AssetRoutes
 from workerd_faas.api.home import HomeRoutes
 from workerd_faas.api.older import OlderWranglerRoutes
 from workerd_faas.api.scripts import ScriptRoutes
@@ -22,6 +23,7 @@ from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.lifecycle import OwnedJobs
+from workerd_faas.store.assets import AssetDirectory
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
@@ -34,6 +36,9 @@ from workerd_faas.testing.fakes import (
 )
 from workerd_faas.usecases.ports import Checker
 from workerd_faas.usecases.secrets import SecretValues
+from workerd_faas.usecases.sites.sessions import AssetSessions
+from workerd_faas.usecases.sites.tokens import SessionTokens
+from workerd_faas.usecases.sites.versions import Sites
 from workerd_faas.usecases.workers import Workers
 
 reactor: Any = global_reactor
@@ -128,15 +133,33 @@ class PlatformTestCase(TestCase):
         self.checker = self.make_checker()
         self.bundles = BundleDirectory(reactor, self.bundle_directory)
         self.secrets = SecretValues(catalog=self.catalog, vault=FernetVault(lambda: [KEY]))
+        clock, jobs = SteppingClock(), OwnedJobs()
+        files = AssetDirectory(reactor, directory / "assets")
+        tokens = SessionTokens(b"a key of 32 bytes for tests only")
+        self.asset_sessions = AssetSessions(
+            files=files,
+            tokens=tokens,
+            work=jobs,
+            clock=clock,
+            in_thread=deferToThread,
+            owner=self.routes.owner,
+        )
         self.workers = Workers(
             catalog=self.catalog,
             secrets=self.secrets,
             bundles=self.bundles,
+            sites=Sites(
+                files=files,
+                bundles=self.bundles,
+                tokens=tokens,
+                clock=clock,
+                in_thread=deferToThread,
+            ),
             checker=self.checker,
             cells=self.cells,
             routes=self.routes,
-            work=OwnedJobs(),
-            clock=SteppingClock(),
+            work=jobs,
+            clock=clock,
             limits=self.limits,
         )
         urls = PublicUrls(scheme="http", base_domain="faas.test", port=8080)
@@ -144,6 +167,12 @@ class PlatformTestCase(TestCase):
         api = Api(
             [
                 HomeRoutes(urls=urls, version="1.2.3", health=lambda: succeed(self.health)),
+                AssetRoutes(
+                    auth=KnownBearers(),
+                    sessions=self.asset_sessions,
+                    limits=self.asset_sessions.limits,
+                    in_thread=deferToThread,
+                ),
                 SecretRoutes(auth=KnownBearers(), workers=self.workers, urls=urls),
                 OlderWranglerRoutes(
                     auth=KnownBearers(), workers=self.workers, urls=urls, limits=self.limits

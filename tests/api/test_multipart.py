@@ -46,11 +46,13 @@ def test_parts_come_in_order_with_type_and_bytes() -> None:
         (disposition("./a.wasm") + "\r\nContent-Type: Application/WASM; x=y", b"\0asm\r\n--X\xff"),
         (disposition("empty.txt") + "\r\nContent-Type: text/plain", b""),
     )
-    assert parse_multipart(TYPE, data, max_parts=3) == [
-        Part(name="metadata", content_type=None, content=b"{}"),
-        Part(name="./a.wasm", content_type="application/wasm", content=b"\0asm\r\n--X\xff"),
-        Part(name="empty.txt", content_type="text/plain", content=b""),
+    parts = parse_multipart(TYPE, data, max_parts=3)
+    assert parts == [
+        Part(name="metadata", sent_type=None, content=b"{}"),
+        Part(name="./a.wasm", sent_type="Application/WASM; x=y", content=b"\0asm\r\n--X\xff"),
+        Part(name="empty.txt", sent_type="text/plain", content=b""),
     ]
+    assert [part.content_type for part in parts] == [None, "application/wasm", "text/plain"]
 
 
 def test_names_are_decoded_as_browsers_encode_them() -> None:

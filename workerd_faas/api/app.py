@@ -14,6 +14,7 @@ from twisted.web.server import Request, Site
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from workerd_faas.api.envelope import answer_problem
+from workerd_faas.api.paths import body_limit, split_key
 from workerd_faas.domain.errors import Kind, Problem
 
 PREFIX: Final = b"/client/v4"
@@ -40,6 +41,7 @@ class ApiRequest(Request):
     """
 
     max_upload: int = 0
+    key: bytes | None = None
     _received = 0
     _refused = False
 
@@ -64,6 +66,9 @@ class ApiRequest(Request):
             super().handleContentChunk(data)
 
     def _limit(self) -> int:
+        large = body_limit(self.channel._path)
+        if large is not None:
+            return large
         content_type = self.requestHeaders.getRawHeaders(b"content-type", [b""])[0]
         return self.max_upload if content_type.startswith(b"multipart/form-data") else MAX_BODY
 
@@ -102,6 +107,7 @@ class ApiRequest(Request):
             self.write(answer_problem(self, problem))
             self.finish()
             return
+        self.path, self.key = split_key(self.path)
         super().process()
 
     def render(self, resrc: IResource) -> None:

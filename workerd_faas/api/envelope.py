@@ -124,16 +124,24 @@ def read_json(request: IRequest, *, max_bytes: int = MAX_JSON_BODY) -> dict[str,
     Raises:
         Problem: `BAD_REQUEST`.
     """
-    request.content.seek(0)
-    try:
-        document = parse_json(request.content.read(max_bytes + 1), max_bytes=max_bytes)
-    except RefusedJson as refused:
-        raise Problem(
-            kind=Kind.BAD_REQUEST, message=f"The body must be a JSON object: {refused}."
-        ) from None
+    document = read_any_json(request, max_bytes=max_bytes)
     if not isinstance(document, dict):
         raise Problem(kind=Kind.BAD_REQUEST, message="The body must be a JSON object.")
     return document
+
+
+def read_any_json(request: IRequest, *, max_bytes: int = MAX_JSON_BODY) -> Any:
+    """
+    The body as any JSON value.
+
+    Raises:
+        Problem: `BAD_REQUEST`.
+    """
+    request.content.seek(0)
+    try:
+        return parse_json(request.content.read(max_bytes + 1), max_bytes=max_bytes)
+    except RefusedJson as refused:
+        raise Problem(kind=Kind.BAD_REQUEST, message=f"The body must be JSON: {refused}.") from None
 
 
 def header(request: IRequest, name: str) -> str | None:

@@ -20,12 +20,22 @@ MAX_PART_HEADER_BYTES: Final = 4096
 @attrs.frozen(kw_only=True)
 class Part:
     """
-    One part of the form. `content_type` has no parameters and is lower case; None if not sent.
+    One part of the form.
+
+    Attributes:
+        sent_type: The content type as it was sent, if it was.
     """
 
     name: str
-    content_type: str | None
+    sent_type: str | None
     content: bytes = attrs.field(repr=lambda content: f"<{len(content)} bytes>")
+
+    @property
+    def content_type(self) -> str | None:
+        """
+        Without parameters, in lower case; None if not sent.
+        """
+        return (self.sent_type or "").partition(";")[0].strip().lower() or None
 
 
 @attrs.define
@@ -66,10 +76,11 @@ class _Collector:
         self._data.append(data[start:end])
 
     def on_part_end(self) -> None:
+        sent = self._headers.get(b"content-type")
         self.parts.append(
             Part(
                 name=_name(self._headers.get(b"content-disposition", b"")),
-                content_type=_content_type(self._headers.get(b"content-type")),
+                sent_type=None if sent is None else sent.decode("latin-1"),
                 content=b"".join(self._data),
             )
         )
@@ -139,9 +150,3 @@ def _name(disposition: bytes) -> str:
         raise _refused("has a part whose name is not UTF-8") from None
     # Browsers and undici write these three so (HTML standard, multipart/form-data encoding).
     return name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
-
-
-def _content_type(value: bytes | None) -> str | None:
-    if value is None:
-        return None
-    return value.decode("latin-1").partition(";")[0].strip().lower() or None

@@ -44,13 +44,20 @@ class AssetLimits:
         files: How many paths.
         total: Bytes of all files together.
         manifest: Bytes of the document that lists them.
-        body: Bytes of one upload of files: a bucket in base64 with its part headers.
         bucket: Bytes of the files that one upload is asked to bring, unless it is a single file.
+        bucket_files: How many files these are at most.
     """
 
     file: int = 25 * MIB
     files: int = 20_000
     total: int = 2048 * MIB
     manifest: int = 16 * MIB
-    body: int = 48 * MIB
     bucket: int = 8 * MIB
+    bucket_files: int = 500
+
+    @property
+    def body(self) -> int:
+        """
+        Bytes of the form that brings a bucket: in base64, with the headers of its parts.
+        """
+        return max(self.bucket, self.file) * 4 // 3 + self.bucket_files * 1024

@@ -8,6 +8,7 @@ from workerd_faas.domain.model import Version
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.usecases.ports import Bundles, Catalog, VersionLoader
 from workerd_faas.usecases.secrets import SecretValues
+from workerd_faas.usecases.ties.ports import TieStore
 from workerd_faas.wire.bundle import load_document
 
 
@@ -27,6 +28,7 @@ class StoredVersions:
     secrets: SecretValues
     bundles: Bundles
     routes: RoutingTable
+    ties: TieStore
     _damaged: set[str] = attrs.Factory(set)
 
     async def load_document(self, account_id: str | None, version_id: str) -> bytes:
@@ -36,13 +38,19 @@ class StoredVersions:
         version = await self.catalog.version_to_run(account_id, version_id)
         try:
             bundle = await self.bundles.get(version.bundle)
+            site = None if version.assets is None else await self.bundles.get(version.assets)
         except Problem as problem:
             if problem.kind is Kind.BUNDLE_CORRUPT:
                 await self._quarantine(version)
             raise
         self._damaged.discard(version.id)
         bindings = await self.secrets.reveal(version.bindings)
-        return load_document(attrs.evolve(version, bindings=bindings), bundle)
+        return load_document(
+            attrs.evolve(version, bindings=bindings),
+            bundle,
+            site,
+            tail_consumers=await self.ties.consumers(version.function),
+        )
 
     async def _quarantine(self, version: Version) -> None:
         self._damaged.add(version.id)

@@ -34,6 +34,17 @@ T = TypeVar("T")
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
+class InThread(Protocol):
+    """
+    Runs work that takes a while, and waits for nothing, off the reactor thread.
+    """
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """
+        The outcome of `work()`.
+        """
+
+
 class WallClock(Protocol):
     """
     The time of day, for timestamps and expiry of credentials; never for time-outs.

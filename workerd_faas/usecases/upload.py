@@ -19,7 +19,8 @@ METADATA_PART: Final = "metadata"
 @attrs.frozen(kw_only=True)
 class Upload:
     """
-    A checked upload. `modules` includes source maps; `metadata.main_module` is normalised.
+    A checked upload. `modules` includes source maps; `metadata.main_module` is normalised, and
+    empty when there is a site only.
     """
 
     metadata: Metadata
@@ -54,6 +55,9 @@ def read_upload(parts: Sequence[tuple[str, str | None, bytes]], limits: UploadLi
         max_flags=limits.flags,
     )
     modules = _modules([part for part in parts if part[0] != METADATA_PART], limits)
+    if not metadata.main_module:
+        _check_no_modules(modules)
+        return Upload(metadata=metadata, modules=())
     main = normalise_module_name(metadata.main_module)
     _check_main(main, {module.name: module for module in modules})
     return Upload(metadata=attrs.evolve(metadata, main_module=main), modules=modules)
@@ -138,6 +142,15 @@ def _check_sizes(modules: Sequence[Module], limits: UploadLimits) -> None:
                 kind=Kind.SCRIPT_TOO_LARGE,
                 message=f"The uploaded {what} {size} bytes; {limits.code} are allowed.",
             )
+
+
+def _check_no_modules(modules: Sequence[Module]) -> None:
+    if modules:
+        raise Problem(
+            kind=Kind.INVALID_METADATA,
+            message=f"The upload has the module {modules[0].name!r}, but the metadata names no "
+            "'main_module'.",
+        )
 
 
 def _check_main(main: str, modules: Mapping[str, Module]) -> None:

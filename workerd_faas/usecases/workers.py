@@ -38,6 +38,8 @@ from workerd_faas.usecases.ports import (
 )
 from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.serial import SerialByName
+from workerd_faas.usecases.sites.versions import Sites
+from workerd_faas.usecases.ties.ties import Ties
 from workerd_faas.usecases.upload import Upload, check_env_size, merge_bindings
 from workerd_faas.wire.bundle import decode_bundle, encode_bundle
 
@@ -46,6 +48,9 @@ T = TypeVar("T")
 MAX_SPLITS: Final = 10
 MAX_LISTED: Final = 100
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_NOTHING_TO_CHECK: Final = CheckReport(handlers=(), startup_ms=0)
+"""Of a version that is a site only."""
 
 TRIGGERS: Final = frozenset({"upload", "secret", "rollback", "promotion", "deployment"})
 
@@ -106,6 +111,8 @@ class Workers:
     catalog: Catalog
     bundles: Bundles
     secrets: SecretValues
+    sites: Sites
+    ties: Ties
     checker: Checker
     cells: Cells
     routes: RoutingTable
@@ -325,13 +332,19 @@ class Workers:
         return await self.catalog.aliases(target.account_id, target.function)
 
     async def _change(self, target: Target, change: Callable[[], Awaitable[T]]) -> T:
-        return await self.work.finish(lambda: self._serial.run(target.function, change))
+        async def told() -> T:
+            try:
+                return await change()
+            finally:
+                # Functions that call this one shall call what serves it now, before we answer.
+                await self.ties.changed(target.account_id, target.function)
 
-    async def _newest_bindings(self, target: Target) -> Sequence[Binding]:
+        return await self.work.finish(lambda: self._serial.run(target.function, told))
+
+    async def _newest(self, target: Target) -> Version | None:
         if self.routes.owner(target.function) is None:
-            return ()
-        newest = await self.catalog.versions(target.account_id, target.function, 1)
-        return newest[0].bindings
+            return None
+        return (await self.catalog.versions(target.account_id, target.function, 1))[0]
 
     def _deployment(
         self,
@@ -362,9 +375,13 @@ class Workers:
 
     async def _store(self, target: Target, upload: Upload, *, source: str, deploy: bool) -> Stored:
         metadata = upload.metadata
-        bindings = metadata.bindings
-        if metadata.inherit or metadata.keep:
-            bindings = merge_bindings(metadata, await self._newest_bindings(target))
+        refers = metadata.inherit or metadata.keep or metadata.keep_assets
+        newest = await self._newest(target) if refers else None
+        bindings = merge_bindings(metadata, () if newest is None else newest.bindings)
+        self.ties.check(target.account_id, target.function, bindings, metadata.tail_consumers)
+        site = await self.sites.of_upload(
+            target.account_id, target.function, attrs.evolve(metadata, bindings=bindings), newest
+        )
         code = Code(
             main_module=metadata.main_module,
             modules=tuple(m for m in upload.modules if m.kind is not ModuleKind.SOURCE_MAP),
@@ -372,7 +389,7 @@ class Workers:
             compatibility_flags=metadata.compatibility_flags,
             bindings=bindings,
         )
-        report = await self._checked(target, code)
+        report = await self._checked(target, code) if code.main_module else _NOTHING_TO_CHECK
         digest = await self.bundles.put(encode_bundle(code.main_module, upload.modules))
         version = Version(
             id=new_version_id(),
@@ -390,6 +407,7 @@ class Workers:
             bindings=bindings,
             handlers=report.handlers,
             startup_ms=report.startup_ms,
+            assets=site,
             message=metadata.message,
             tag=metadata.tag,
         )
@@ -535,7 +553,7 @@ def check_splits(splits: Sequence[Split]) -> None:
         problem = "names each version by its whole id, a lower-case UUID"
     elif len({split.version_id for split in splits}) != len(splits):
         problem = "names each version once"
-    elif not all(math.isfinite(s.percentage) and 0 <= s.percentage <= 100 for s in splits):
+    elif not all(0 <= split.percentage <= 100 for split in splits):
         problem = "gives each version a percentage from 0 to 100"
     elif not math.isclose(sum(s.percentage for s in splits), 100, abs_tol=0.001):
         problem = "has percentages that sum to 100"

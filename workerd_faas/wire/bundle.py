@@ -7,12 +7,15 @@ in the order of the upload. The same upload gives the same bytes and so the same
 
 A cell is sent the *load document*: the same layout with the magic `WFL1`, whose JSON is
 `{"main", "modules", "compatibility_date", "compatibility_flags", "env", "bindings", "function",
-"account", "version"}`. `runtime/js/document.js` has the decoder of the second form.
+"account", "version", "site", "tail_consumers"}`, the last two only if there are any (`site`:
+`wire.site.document`).
+`runtime/js/document.js` has the decoder of the second form.
 """
 
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -48,8 +51,19 @@ class Bundle:
     modules: tuple[Module, ...]
 
 
-def _pack(magic: bytes, document: dict[str, Any], contents: Iterable[bytes]) -> bytes:
+def _pack(
+    magic: bytes,
+    document: dict[str, Any],
+    contents: Iterable[bytes],
+    more: Mapping[str, bytes] = MappingProxyType({}),
+) -> bytes:
+    """
+    Args:
+        more: Further keys of the document, whose values are JSON already.
+    """
     header = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    for key, value in more.items():
+        header = b'%s,"%s":%s}' % (header[:-1], key.encode(), value)
     return b"".join([_LENGTH.pack(magic, len(header)), header, *contents])
 
 
@@ -96,9 +110,15 @@ def decode_bundle(data: bytes) -> Bundle:
     return Bundle(main_module, tuple(modules))
 
 
-def load_document(version: Version, bundle: bytes) -> bytes:
+def load_document(
+    version: Version,
+    bundle: bytes,
+    site: bytes | None = None,
+    tail_consumers: Sequence[str] = (),
+) -> bytes:
     """
-    What a cell is sent for a stored version; its modules are passed on as they are stored.
+    What a cell is sent for a stored version; its modules and its site document are passed on as
+    they are stored.
     """
     _, length = _LENGTH.unpack_from(bundle)
     stored = json.loads(bundle[_LENGTH.size : _LENGTH.size + length])
@@ -116,7 +136,10 @@ def load_document(version: Version, bundle: bytes) -> bytes:
             "timestamp": timestamp(version.created_at),
         },
     }
-    return _pack(LOAD_MAGIC, document, [bundle[_LENGTH.size + length :]])
+    if tail_consumers:
+        document["tail_consumers"] = list(tail_consumers)
+    modules = bundle[_LENGTH.size + length :]
+    return _pack(LOAD_MAGIC, document, [modules], {} if site is None else {"site": site})
 
 
 def load_document_for_check(code: Code, function: str) -> bytes:

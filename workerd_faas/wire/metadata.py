@@ -8,7 +8,9 @@ import attrs
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Binding, BindingKind
-from workerd_faas.domain.names import check_alias
+from workerd_faas.domain.modules import RESERVED_PREFIX
+from workerd_faas.domain.names import check_alias, is_label
+from workerd_faas.wire.site.config import AssetsUpload, parse_assets
 from workerd_faas.wire.strict_json import RefusedJson, parse_json
 
 DEFAULT_COMPATIBILITY_DATE: Final = "2021-11-02"
@@ -17,16 +19,19 @@ DEFAULT_COMPATIBILITY_DATE: Final = "2021-11-02"
 _DATE: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _FLAG: Final = re.compile(r"[a-z0-9_]{1,100}")
 
+MAX_DELAY: Final = 24 * 60 * 60
+"""Seconds that a queue may hold a message back."""
+
 KEEP_NOTHING_OF: Final = frozenset({"secret_key"})
 """Types that `keep_bindings` may name although no version here has any yet."""
 
+_MAX_TAIL_CONSUMERS: Final = 10
+
 NOT_SUPPORTED: Final[Mapping[str, str]] = {
     "body_part": "service-worker scripts (use an ES module with `export default`)",
-    "assets": "static assets",
     "migrations": "Durable Object migrations",
     "exports": "declarative exports",
     "containers": "containers",
-    "tail_consumers": "tail consumers",
     "streaming_tail_consumers": "streaming tail consumers",
     "limits": "limits of single requests (workerd does not enforce them)",
     "logpush": "Logpush",
@@ -37,7 +42,6 @@ WITHOUT_EFFECT: Final = frozenset(
     {
         "cache_options",
         "code_update_strategy",
-        "keep_assets",
         "observability",
         "package_dependencies",
         "placement",
@@ -50,11 +54,14 @@ WITHOUT_EFFECT: Final = frozenset(
 _TAKEN: Final = frozenset(
     {
         "annotations",
+        "assets",
         "bindings",
         "compatibility_date",
         "compatibility_flags",
+        "keep_assets",
         "keep_bindings",
         "main_module",
+        "tail_consumers",
     }
 )
 
@@ -65,8 +72,12 @@ class Metadata:
     What the uploader says about the modules.
 
     Attributes:
+        main_module: Empty when there is none, which only a version with a site may do without.
         inherit: Names of bindings to take over from the newest version, which must have them.
         keep: Kinds of bindings to take over unless one of that name is sent.
+        tail_consumers: Functions that shall receive this one's tail events; None: nothing is said.
+        assets: The site that was uploaded.
+        keep_assets: Whether to take over the newest version's site.
         notes: What was taken without effect, for the answer's `messages`.
     """
 
@@ -80,6 +91,9 @@ class Metadata:
     tag: str | None
     alias: str | None
     notes: tuple[str, ...]
+    assets: AssetsUpload | None = None
+    keep_assets: bool = False
+    tail_consumers: tuple[str, ...] | None = None
 
 
 def parse_metadata(data: bytes, *, max_bytes: int, max_depth: int, max_flags: int) -> Metadata:
@@ -99,6 +113,7 @@ def parse_metadata(data: bytes, *, max_bytes: int, max_depth: int, max_flags: in
     bindings, inherit = _bindings(document.get("bindings", []))
     annotations = _annotations(document.get("annotations"))
     alias = annotations.get("workers/alias")
+    assets = None if document.get("assets") is None else parse_assets(document["assets"])
     return Metadata(
         main_module=_main_module(document),
         compatibility_date=_date(document.get("compatibility_date")),
@@ -109,10 +124,16 @@ def parse_metadata(data: bytes, *, max_bytes: int, max_depth: int, max_flags: in
         message=annotations.get("workers/message"),
         tag=annotations.get("workers/tag"),
         alias=None if alias is None else check_alias(alias),
-        notes=tuple(
-            f"{key!r} is accepted but has no effect on this platform."
-            for key in sorted(WITHOUT_EFFECT & document.keys())
-            if document[key]
+        tail_consumers=read_tail_consumers(document.get("tail_consumers")),
+        assets=assets,
+        keep_assets=document.get("keep_assets") is True,
+        notes=(
+            *(
+                f"{key!r} is accepted but has no effect on this platform."
+                for key in sorted(WITHOUT_EFFECT & document.keys())
+                if document[key]
+            ),
+            *(() if assets is None else assets.notes),
         ),
     )
 
@@ -139,6 +160,8 @@ def _refuse_unsupported(document: dict[str, Any]) -> None:
 
 def _main_module(document: dict[str, Any]) -> str:
     main = document.get("main_module")
+    if main is None and (document.get("assets") or document.get("keep_assets")):
+        return ""
     if not isinstance(main, str) or not main:
         raise _invalid("needs 'main_module', the name of the main ES module")
     return main
@@ -231,9 +254,11 @@ def _binding_name(entry: dict[str, Any], position: int) -> str:
         or not 1 <= len(name) <= 255
         or not name.isprintable()
         or name == "__proto__"
+        or name.startswith(RESERVED_PREFIX)
     ):
         raise _invalid(
-            f"needs bindings[{position}].name as 1 to 255 printable characters (not __proto__)"
+            f"needs bindings[{position}].name as 1 to 255 printable characters"
+            f" (not __proto__ or {RESERVED_PREFIX}…)"
         )
     return name
 
@@ -269,8 +294,82 @@ def _secret_text(name: str, entry: dict[str, Any]) -> Binding:
     return Binding(name=name, kind=BindingKind.SECRET_TEXT, value=text)
 
 
+def _assets(name: str, _entry: dict[str, Any]) -> Binding:
+    return Binding(name=name, kind=BindingKind.ASSETS, value={})
+
+
 def _version_metadata(name: str, _entry: dict[str, Any]) -> Binding:
     return Binding(name=name, kind=BindingKind.VERSION_METADATA, value={})
+
+
+def _service(name: str, entry: dict[str, Any]) -> Binding:
+    value: dict[str, Any] = {"service": _function(entry.get("service"), f"the binding {name!r}")}
+    for key in ("entrypoint", "environment"):
+        text = entry.get(key)
+        if text is None or text == "":
+            continue
+        if not isinstance(text, str) or len(text) > 255 or not text.isprintable():
+            raise _invalid(f"needs {key!r} of the binding {name!r} as a string")
+        value[key] = text
+    props = entry.get("props")
+    if props is not None:
+        if not isinstance(props, dict):
+            raise _invalid(f"needs 'props' of the binding {name!r} as an object")
+        value["props"] = props
+    return Binding(name=name, kind=BindingKind.SERVICE, value=value)
+
+
+def _function(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not is_label(value):
+        raise _invalid(f"needs 'service' of {where} as the name of a function")
+    return value
+
+
+def read_tail_consumers(value: Any) -> tuple[str, ...] | None:
+    """
+    The names in `[{"service": name}, …]`, each once; None for None.
+
+    Raises:
+        Problem: `INVALID_METADATA`.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise _invalid('needs \'tail_consumers\' as an array of {"service": "<function>"}')
+    if len(value) > _MAX_TAIL_CONSUMERS:
+        raise _invalid(f"has more than {_MAX_TAIL_CONSUMERS} 'tail_consumers'")
+    names = (_function(entry.get("service"), "a tail consumer") for entry in value)
+    return tuple(dict.fromkeys(names))
+
+
+def _kv_namespace(name: str, entry: dict[str, Any]) -> Binding:
+    value = {"namespace_id": _id(name, entry, "namespace_id")}
+    return Binding(name=name, kind=BindingKind.KV_NAMESPACE, value=value)
+
+
+def _d1(name: str, entry: dict[str, Any]) -> Binding:
+    # Older clients say `database_id`.
+    key = "id" if "id" in entry else "database_id"
+    return Binding(name=name, kind=BindingKind.D1, value={"id": _id(name, entry, key)})
+
+
+def _queue(name: str, entry: dict[str, Any]) -> Binding:
+    value: dict[str, Any] = {"queue_name": _id(name, entry, "queue_name")}
+    delay = entry.get("delivery_delay")
+    if delay is not None:
+        if not isinstance(delay, int) or isinstance(delay, bool) or not 0 <= delay <= MAX_DELAY:
+            raise _invalid(
+                f"needs 'delivery_delay' of the binding {name!r} as seconds from 0 to {MAX_DELAY}"
+            )
+        value["delivery_delay"] = delay
+    return Binding(name=name, kind=BindingKind.QUEUE, value=value)
+
+
+def _id(name: str, entry: dict[str, Any], key: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str) or not 1 <= len(value) <= 255 or not value.isprintable():
+        raise _invalid(f"needs a string {key!r} for the binding {name!r}")
+    return value
 
 
 _READERS: Final[Mapping[str, Callable[[str, dict[str, Any]], Binding]]] = {
@@ -278,4 +377,9 @@ _READERS: Final[Mapping[str, Callable[[str, dict[str, Any]], Binding]]] = {
     "json": _json,
     "secret_text": _secret_text,
     "version_metadata": _version_metadata,
+    "assets": _assets,
+    "kv_namespace": _kv_namespace,
+    "d1": _d1,
+    "queue": _queue,
+    "service": _service,
 }

@@ -1,0 +1,1 @@
+"""Static assets: sessions that upload their files, the sites of versions, what is swept out."""
