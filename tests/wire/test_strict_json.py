@@ -33,6 +33,8 @@ def test_json_is_read(value: Any) -> None:
         (b"\xff", "not UTF-8 at byte 0"),
         (b'{"a":1,"a":2}', "'a' stands there twice"),
         (b"[NaN]", "NaN is not JSON"),
+        (b"[1e999]", "a number is too large"),
+        (b"[-1e999]", "a number is too large"),
         (b"[-Infinity]", "-Infinity is not JSON"),
         (b'["\\ud800"]', "lone surrogate"),
         (b'{"\\ud800":1}', "lone surrogate"),
@@ -61,3 +63,12 @@ def test_no_bytes_cause_another_exception(data: bytes) -> None:
     except RefusedJson:
         return
     assert len(data) <= 80
+
+
+def test_repeated_key_among_many() -> None:
+    """
+    The repeated one of 150 000 keys is named in one pass: pass by pass it takes minutes.
+    """
+    keys = ",".join(f'"{number:x}":0' for number in range(150_000))
+    with pytest.raises(RefusedJson, match="'249ef' stands there twice"):
+        parse_json(f'{{{keys},"249ef":0}}'.encode(), max_bytes=1 << 22)

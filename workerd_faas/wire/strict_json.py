@@ -1,6 +1,7 @@
 """JSON from outside: bounded in size and depth, and only what can be written out again."""
 
 import json
+import math
 from typing import Any, Final, NoReturn
 
 MAX_DEPTH: Final = 64
@@ -17,12 +18,19 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise RefusedJson(f"the key {repeated[:80]!r} stands there twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise RefusedJson(f"the key {name[:80]!r} stands there twice")
+        found[name] = value
     return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise RefusedJson("a number is too large")
+    return value
 
 
 def parse_json(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
@@ -35,8 +43,9 @@ def parse_json(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> An
         max_depth: How deep arrays and objects may nest.
 
     Raises:
-        RefusedJson: too long, too deep, not JSON, a key twice in one object, or a string that is
-            not Unicode (a lone surrogate), which nobody could store or send on.
+        RefusedJson: too long, too deep, not JSON, a key twice in one object, a number that is no
+            finite float, or a string that is not Unicode (a lone surrogate): nobody could store
+            these or send them on.
     """
     if len(data) > max_bytes:
         raise RefusedJson(f"longer than {max_bytes} bytes")
@@ -44,6 +53,7 @@ def parse_json(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> An
         value = json.loads(
             data.decode("utf-8"),
             parse_constant=_refuse_constant,
+            parse_float=_finite,
             object_pairs_hook=_refuse_repeated,
         )
     except RefusedJson:
