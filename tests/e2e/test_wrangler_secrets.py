@@ -1,6 +1,7 @@
 """Secrets by the unmodified Wrangler, in a function that says what it was given."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ class Project:
 
     def __init__(self, directory: Path, daemon: Daemon, name: str) -> None:
         self.directory, self.daemon, self.name = directory, daemon, name
-        self.variables = environment(directory, daemon)
+        self.variables = environment(directory / "home", daemon)
         (directory / "index.js").write_text(CODE)
         self.configure()
 
@@ -48,7 +49,8 @@ def project(tmp_path: Path, dev: Daemon, request: pytest.FixtureRequest) -> Proj
     """
     A project of a name of its own.
     """
-    return Project(tmp_path, dev, request.node.name.replace("_", "-")[-60:].strip("-"))
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name)
+    return Project(tmp_path, dev, name[-60:].strip("-"))
 
 
 def test_secrets_put_list_delete_bulk(project: Project) -> None:
@@ -143,6 +145,20 @@ def test_a_required_secret_that_is_missing_is_named(project: Project) -> None:
     project.run("secret", "put", "NEEDED", stdin="1")
     project.run("deploy")
     assert project.env() == {"NEEDED": "1"}
+
+
+@pytest.mark.parametrize("date", ["2026-11-01", "2026-11-17"])
+def test_a_mistake_is_told_in_the_developers_own_file(project: Project, date: str) -> None:
+    """
+    An exception at start-up is told with its position in the source, whichever date is chosen.
+    """
+    (project.directory / "source.ts").write_text(
+        "type A = 1;\n\nthrow new TypeError('no');\nexport default {};\n"
+    )
+    project.configure(main="source.ts", compatibility_date=date)
+    printed = project.run("deploy", expect=1)
+    assert "source.ts:3:7" in printed
+    assert "file:///bundle" not in printed
 
 
 def test_commands_with_nothing_to_change(project: Project) -> None:

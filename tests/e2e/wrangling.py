@@ -4,7 +4,9 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from urllib.error import URLError
 
 from tests.e2e.daemon import BIN, ROOT, Daemon
 from tests.e2e.developer import sign_in
@@ -15,7 +17,11 @@ WRANGLER = ROOT / "node_modules" / "wrangler" / "bin" / "wrangler.js"
 def environment(home: Path, daemon: Daemon, *, token: bool = True) -> dict[str, str]:
     """
     What points Wrangler at the daemon.
+
+    Args:
+        home: Not the project: Wrangler takes a `.wrangler` there for the place of logins.
     """
+    home.mkdir(exist_ok=True)
     found = {
         "PATH": f"{BIN}:/usr/bin:/bin",
         "HOME": str(home),
@@ -80,7 +86,9 @@ def log_in(directory: Path, variables: Mapping[str, str], name: str) -> str:
             assert line, printed
             printed += line
         (url,) = re.findall(r"http://\S+/oauth2/auth\S+", printed)
-        sign_in(url, name)
+        # At last Wrangler sends the browser to a page of Cloudflare's, which says thank you.
+        with suppress(URLError):
+            sign_in(url, name)
         rest, _ = login.communicate(timeout=60)
         assert login.returncode == 0, printed + rest
         return printed + rest

@@ -3,6 +3,7 @@
 import json
 import re
 from typing import Final
+from urllib.parse import unquote
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import CheckReport, Code, ModuleKind
@@ -14,6 +15,7 @@ _HANDLERS: Final = 500
 _HANDLER_CHARACTERS: Final = 200
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|heap limit|bad_alloc|mmap|allocation", re.I)
 
+_MODULE_URL: Final = re.compile(r"file:///bundle/([^\s:()]*)")
 _EXPERIMENTAL: Final = re.compile(r"The compatibility flag (\S+) is experimental")
 
 
@@ -70,9 +72,11 @@ def _handlers(text: str) -> tuple[str, ...]:
 
 def runtime_message(text: str) -> str:
     """
-    workerd's message without the lines that speak of our own module.
+    workerd's message without the lines that speak of our own module, and with modules by the names
+    that they were uploaded under: from compatibility date 2026-11-17 on workerd has URLs for them.
     """
     text = text.removeprefix("Failed to start Worker:\n")
+    text = _MODULE_URL.sub(lambda match: unquote(match[1]), text)
     experimental = _EXPERIMENTAL.match(text)
     if experimental is not None:
         return f"The compatibility flag {experimental[1]} is experimental: it is not offered here."
