@@ -113,6 +113,8 @@ def _config(services: Iterable[str], listen: Path) -> str:
     # Why these flags: js/collect.js. Collections are also begun by V8 when an isolate's heap has
     # grown to 16 MB, and not to hundreds.
     listed = ",\n    ".join(services)
+    # Structured: whatever Workers print goes to standard output, and standard error has the
+    # runtime's own words alone.
     return f"""using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
@@ -120,6 +122,7 @@ const config :Workerd.Config = (
     {listed},
   ],
   v8Flags = ["--expose-gc-as={_COLLECT}", "--initial-heap-size=16"],
+  logging = (structuredLogging = true),
   sockets = [
     (name = {quoted(SOCKET_NAME)}, address = {_unix(listen)}, service = "main", http = (
       cfBlobHeader = {quoted(ROUTE_AND_CF)},

@@ -51,6 +51,7 @@ class Launch:
         memory: Bytes that its JavaScript and buffers may take, on top of what workerd itself needs.
         connect: Whether it may open TCP connections at all.
         writable: Folders of data that it keeps.
+        readable: What it may read besides `READABLE`.
     """
 
     binary: Path
@@ -59,6 +60,7 @@ class Launch:
     memory: int
     connect: bool
     writable: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
     files: int = 16384
     oom_score_adj: int = 500
 
@@ -85,7 +87,7 @@ class Launch:
             "data": RESERVED_DATA + self.memory,
             "files": self.files,
             "oom_score_adj": self.oom_score_adj,
-            "readable": [str(self.binary), *READABLE],
+            "readable": [str(self.binary), *READABLE, *map(str, self.readable)],
             "writable": [str(path) for path in self.writable],
             "connect": self.connect,
             "argv": self.argv,
@@ -150,8 +152,8 @@ _EVICTION: Final = ("script terminated for unknown reasons", "stack: ")
 
 class WorkerdProcess(ProcessProtocol):
     """
-    The parent's end. Standard output is what functions print, which their traces report already: it
-    is thrown away.
+    The parent's end. Standard output is what Workers print (`config` sees to that); functions'
+    traces report it already, and it may be secret: nobody reads it.
     """
 
     _log = Logger()
@@ -243,12 +245,16 @@ def spawn(reactor: Any, launch: Launch, owner: ProcessOwner) -> IProcessTranspor
     """
     process_reactor: IReactorProcess = reactor
     argv = launch.jailed(os.getpid())
-    transport = process_reactor.spawnProcess(
-        WorkerdProcess(owner, reactor.seconds),
-        argv[0],
-        argv,
-        env={},
-        childFDs={1: "r", 2: "r", CONTROL_FD: "r"},
-    )
+    nobody = os.open(os.devnull, os.O_WRONLY)
+    try:
+        transport = process_reactor.spawnProcess(
+            WorkerdProcess(owner, reactor.seconds),
+            argv[0],
+            argv,
+            env={},
+            childFDs={1: nobody, 2: "r", CONTROL_FD: "r"},
+        )
+    finally:
+        os.close(nobody)
     _End(reactor, transport)
     return transport

@@ -6,7 +6,7 @@
 import { THREW, UNAVAILABLE, errorPage } from "errors.js";
 import { runScheduled } from "scheduled.js";
 import { forgetShares } from "services.js";
-import { traces } from "tail.js";
+import { notStarted, traces } from "tail.js";
 import { health, load, ready, releaseFunction, releaseVersion, use } from "versions.js";
 
 export { Service } from "services.js";
@@ -34,8 +34,13 @@ function threw(entry, request) {
 
 async function first(request, env, ctx, version) {
   if (typeof version !== "string") return internal(request, env, ctx);
-  const { entry, error } = await load(version, 0, env, ctx);
-  return error ? errorPage(request, error) : run(entry, request, env);
+  const { entry, error, reason } = await load(version, 0, env, ctx);
+  if (error === undefined) return run(entry, request, env);
+  if (reason !== undefined) {
+    traces.add(version, reason.function, notStarted(request, reason));
+    ctx.waitUntil(traces.send(env.DAEMON));
+  }
+  return errorPage(request, error);
 }
 
 /** What the daemon asks. */

@@ -36,3 +36,20 @@ export class Tail extends WorkerEntrypoint {
     await over(slot, count, this.env);
   }
 }
+
+/** The trace of a request to a version that does not start; `request` may have secrets. */
+export function notStarted(request, { message }) {
+  const timestamp = Date.now();
+  const headers = {};
+  for (const name of ["cf-connecting-ip", "cf-ray", "host", "user-agent"]) {
+    if (request.headers.has(name)) headers[name] = request.headers.get(name);
+  }
+  const { url, method, cf } = request;
+  return {
+    outcome: "exception",
+    eventTimestamp: timestamp,
+    logs: [],
+    exceptions: [{ name: "Error", message, timestamp }],
+    event: { request: { url, method, headers, cf }, response: { status: 500 } },
+  };
+}

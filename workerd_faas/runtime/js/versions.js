@@ -67,8 +67,8 @@ export async function load(version, depth, env, ctx) {
 
 async function start(version, depth, env, ctx) {
   const stamp = renewals;
-  const { entry, error } = await launch(version, depth, env, ctx);
-  if (error) return { error };
+  const { entry, error, reason } = await launch(version, depth, env, ctx);
+  if (error) return { error, reason };
   if (stamp !== renewals) {
     ctx.waitUntil(release(entry, env));
     return start(version, depth, env, ctx);
@@ -87,7 +87,9 @@ async function start(version, depth, env, ctx) {
 /** An isolate of a version that is in no slot; resolves to `{entry}` or `{error}`. */
 export async function launch(version, depth, env, ctx) {
   const before = failed.get(version);
-  if (before !== undefined && Date.now() < before.due) return { error: LOAD_FAILED };
+  if (before !== undefined && Date.now() < before.due) {
+    return { error: LOAD_FAILED, reason: before.reason };
+  }
   const entry = {
     // A name of its own for each load: workerd keeps a load that failed under its name for ever,
     // and an eviction that comes late must not hit a later load.
@@ -112,9 +114,9 @@ export async function launch(version, depth, env, ctx) {
   try {
     await whenStarted(env.LOADER.get(entry.key, () => code).getEntrypoint(PRIVATE));
   } catch (error) {
-    console.error(`version ${version} does not start: ${error}`);
-    postpone(version, before);
-    return { error: LOAD_FAILED };
+    const reason = { function: entry.function, message: String(error?.message ?? error) };
+    postpone(version, before, reason);
+    return { error: LOAD_FAILED, reason };
   }
   failed.delete(version);
   // Called only when the isolate is gone although we did not evict it: it aborted itself.
@@ -155,10 +157,10 @@ const tailProps = ({ version, slot }, header, depth) => ({
   consumers: header.tail_consumers,
 });
 
-function postpone(version, before) {
+function postpone(version, before, reason) {
   if (failed.size >= FAILED_MOST) failed.clear();
   const wait = before === undefined ? RETRY_FIRST : Math.min(2 * before.wait, RETRY_MOST);
-  failed.set(version, { due: Date.now() + wait, wait });
+  failed.set(version, { due: Date.now() + wait, wait, reason });
 }
 
 function forget(entry) {
