@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 from twisted.application.service import IService
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 
 from workerd_faas.api.app import Api, Routes
@@ -20,6 +21,10 @@ from workerd_faas.api.older import OlderWranglerRoutes
 from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
 from workerd_faas.api.tails import TailRoutes
+from workerd_faas.api.triggers import TriggerRoutes
+from workerd_faas.api.storage_d1 import D1Routes
+from workerd_faas.api.storage_kv import KVRoutes
+from workerd_faas.api.storage_queues import QueueRoutes
 from workerd_faas.api.user import UserRoutes
 from workerd_faas.api.wrangler import WranglerRoutes
 from workerd_faas.directories import DataDirectory, DirectoryStage, run_directory
@@ -27,6 +32,7 @@ from workerd_faas.domain.identity import LoginPolicy
 from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.upstream import Upstream
+from workerd_faas.ingress.doors import Doors
 from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.service import Ingress
 from workerd_faas.lifecycle import OwnedJobs, ServiceManager, Stage, StagedService
@@ -39,7 +45,11 @@ from workerd_faas.oidc.metadata import ProviderSettings
 from workerd_faas.oidc.relyingparty import RelyingParty
 from workerd_faas.runtime import binary
 from workerd_faas.runtime.check import CheckCells, CheckOptions
+from workerd_faas.runtime.state.dispatch import CellDispatch
+from workerd_faas.runtime.state.fleet import StateFleet, StateOptions
 from workerd_faas.runtime.fleet import Fleet, FleetOptions, Isolation
+from workerd_faas.runtime.scheduled import CellCalls
+from workerd_faas.runtime.site_files import SiteFiles, find_asset_worker
 from workerd_faas.settings.model import Settings
 from workerd_faas.stages import ApiStage, IngressStage, LoginStage, StoreStage, WelcomeStage
 from workerd_faas.store import keyfile
@@ -48,7 +58,10 @@ from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
 from workerd_faas.store.identity import SQLIdentity
+from workerd_faas.store.resources import SQLResources
 from workerd_faas.store.logs import SQLLogs
+from workerd_faas.store.schedules import SQLSchedules
+from workerd_faas.store.ties import SQLTies
 from workerd_faas.store.vault import FernetVault
 from workerd_faas.usecases.health import Health
 from workerd_faas.usecases.identity.access_tokens import AccessTokens
@@ -63,11 +76,21 @@ from workerd_faas.usecases.logs.journal import FunctionLog
 from workerd_faas.usecases.logs.reading import LogReader
 from workerd_faas.usecases.logs.stacks import Stacks
 from workerd_faas.usecases.logs.tails import Tails
+from workerd_faas.usecases.schedules.scheduler import Scheduler
+from workerd_faas.usecases.schedules.verbs import Schedules
 from workerd_faas.usecases.secrets import SecretValues
+from workerd_faas.usecases.storage.bindings import OwnStorage
+from workerd_faas.usecases.storage.databases import Databases
+from workerd_faas.usecases.storage.inventory import Inventory
+from workerd_faas.usecases.storage.keys import Keys
+from workerd_faas.usecases.storage.queues import ConsumerTable, QueueDeliveries, Queues
 from workerd_faas.usecases.sites.sessions import AssetSessions
 from workerd_faas.usecases.sites.sweeping import SiteSweeper
 from workerd_faas.usecases.sites.tokens import SessionTokens
 from workerd_faas.usecases.sites.versions import Sites
+from workerd_faas.usecases.ties.targets import AccountTargets
+from workerd_faas.usecases.ties.ties import Ties
+from workerd_faas.usecases.ties.verbs import TieVerbs
 from workerd_faas.usecases.workers import Workers
 
 DEV_PROVIDER: Final = "/dev-provider"
@@ -120,27 +143,35 @@ class _Assembly:
         self.catalog = SQLCatalog(self.database)
         self.identity = SQLIdentity(self.database)
         self.bundles = BundleDirectory(reactor, self.data.bundles)
+        self.tie_store = SQLTies(self.database)
         self.vault = FernetVault(self._secrets_keys())
         self.secrets = SecretValues(catalog=self.catalog, vault=self.vault)
         self._make_logs()
         self._make_sites()
+        self._make_storage()
         self._make_runtime()
         self.workers = Workers(
             catalog=self.catalog,
             bundles=self.bundles,
             secrets=self.secrets,
             sites=self.sites,
+            ties=self.ties,
             checker=self.checks,
             cells=self.fleet,
             routes=self.routes,
             work=self.jobs,
             clock=self.clock,
             limits=self.limits,
-            deleted=self.events.forget,
+            deleted=self._deleted,
+            storage=OwnStorage(resources=self.resources, clock=self.clock),
         )
         self._make_login()
         api = Api(self._areas())
         self.api_site = api.site(reactor, max_upload=self.limits.body)
+
+    async def _deleted(self, account_id: str, function: str) -> None:
+        await self.events.forget(account_id, function)
+        await self.queues.function_removed(account_id, function)
 
     def _make_logs(self) -> None:
         settings = self.settings
@@ -164,6 +195,10 @@ class _Assembly:
 
     def _make_sites(self) -> None:
         self.asset_files = AssetDirectory(self.reactor, self.data.assets)
+        worker = find_asset_worker()
+        self.site_files = (
+            None if worker is None else SiteFiles(directory=self.data.assets, worker=worker)
+        )
         key = derive_key(self._secret().encode(), "workerd-faas assets session")
         tokens = SessionTokens(key)
         self.sites = Sites(
@@ -180,6 +215,7 @@ class _Assembly:
             clock=self.clock,
             in_thread=self._in_thread,
             owner=self.routes.owner,
+            servable=worker is not None,
         )
         self.site_sweeper = SiteSweeper(
             reactor=self.reactor,
@@ -189,6 +225,48 @@ class _Assembly:
             clock=self.clock,
             in_thread=self._in_thread,
         )
+
+    def _make_storage(self) -> None:
+        self.resources = SQLResources(self.database)
+        self.consumers = ConsumerTable()
+        self.deliveries = QueueDeliveries(
+            table=self.consumers,
+            routes=self.routes,
+            dispatch=CellDispatch(reactor=self.reactor, cells=lambda: self.fleet),
+            pause=lambda seconds: deferLater(self.reactor, seconds),
+        )
+        self.state_cells = StateFleet(
+            reactor=self.reactor,
+            binary=binary.find(self.settings.workerd).path,
+            directory=_made(self.run / "s"),
+            data=self.data.state,
+            consumers=self.consumers.configuration,
+            deliveries=self.deliveries,
+            options=StateOptions(
+                max_cells=self.settings.max_cells, idle=self.settings.cell_idle_timeout
+            ),
+        )
+        self.doors = Doors(reactor=self.reactor, cells=self.state_cells)
+        self.inventory = Inventory(
+            resources=self.resources, cells=self.state_cells, work=self.jobs, clock=self.clock
+        )
+        self.databases = Databases(
+            inventory=self.inventory, directory=self.data.transfers, reactor=self.reactor
+        )
+        self.queues = Queues(inventory=self.inventory, table=self.consumers)
+
+    def _storage_areas(self) -> list[Routes]:
+        return [
+            KVRoutes(auth=self.auth, inventory=self.inventory, keys=Keys(inventory=self.inventory)),
+            D1Routes(
+                auth=self.auth,
+                inventory=self.inventory,
+                databases=self.databases,
+                urls=self.settings.public,
+                in_thread=self._in_thread,
+            ),
+            QueueRoutes(auth=self.auth, inventory=self.inventory, queues=self.queues),
+        ]
 
     def _secret(self) -> str:
         return self.settings.jwt_secret or self.data.secret("dev-jwt-secret")
@@ -205,8 +283,12 @@ class _Assembly:
                 secrets=self.secrets,
                 bundles=self.bundles,
                 routes=self.routes,
+                ties=self.tie_store,
             ),
             events=self.events,
+            targets=AccountTargets(self.routes),
+            sites=self.site_files,
+            doors=self.doors,
             options=FleetOptions(
                 isolation=Isolation(settings.isolation.value),
                 egress_allow=settings.egress_allow,
@@ -217,6 +299,14 @@ class _Assembly:
             ),
         )
         self.tails.changed = self.fleet.tails_changed
+        self.ties = Ties(store=self.tie_store, routes=self.routes, notices=self.fleet)
+        self.scheduler = Scheduler(
+            reactor=self.reactor,
+            clock=self.clock,
+            store=SQLSchedules(self.database),
+            calls=CellCalls(reactor=self.reactor, cells=self.fleet, routes=self.routes),
+            drain=settings.drain_timeout,
+        )
         self.checks = CheckCells(
             reactor=self.reactor,
             binary=workerd,
@@ -338,8 +428,18 @@ class _Assembly:
             OlderWranglerRoutes(
                 auth=self.auth, workers=self.workers, urls=urls, limits=self.limits
             ),
-            WranglerRoutes(auth=self.auth, workers=self.workers, urls=urls),
+            WranglerRoutes(
+                auth=self.auth,
+                workers=self.workers,
+                ties=TieVerbs(catalog=self.catalog, ties=self.ties, work=self.jobs),
+                urls=urls,
+            ),
+            TriggerRoutes(
+                auth=self.auth,
+                schedules=Schedules(catalog=self.catalog, scheduler=self.scheduler, work=self.jobs),
+            ),
         ]
+        areas += self._storage_areas()
         if self.dev_provider is not None:
             areas.append(DevProviderRoutes(self.dev_provider))
         return areas
@@ -382,7 +482,12 @@ class _Assembly:
             ("log store", self.log_store),
             ("log", self.events),
             ("checks", self.checks),
+            ("database files", self.databases),
+            ("state cells", self.state_cells),
+            ("doors", self.doors),
             ("cells", self.fleet),
+            ("queues", self.queues),
+            ("schedules", self.scheduler),
             ("jobs", self.jobs),
             ("sites", self.site_sweeper),
             ("login", LoginStage(self.relying_party)),

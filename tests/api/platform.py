@@ -27,6 +27,7 @@ from workerd_faas.store.assets import AssetDirectory
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
+from workerd_faas.store.ties import SQLTies
 from workerd_faas.store.vault import FernetVault
 from workerd_faas.testing.fakes import (
     AcceptingChecker,
@@ -39,6 +40,7 @@ from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.sites.sessions import AssetSessions
 from workerd_faas.usecases.sites.tokens import SessionTokens
 from workerd_faas.usecases.sites.versions import Sites
+from workerd_faas.usecases.ties.ties import Ties
 from workerd_faas.usecases.workers import Workers
 
 reactor: Any = global_reactor
@@ -155,6 +157,7 @@ class PlatformTestCase(TestCase):
                 clock=clock,
                 in_thread=deferToThread,
             ),
+            ties=Ties(store=SQLTies(self.database), routes=self.routes, notices=self.cells),
             checker=self.checker,
             cells=self.cells,
             routes=self.routes,

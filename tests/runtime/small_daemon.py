@@ -10,7 +10,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from tests.runtime.support import ACCOUNT, MemoryLoader, RecordingEvents, code, workerd
+from tests.runtime.support import (
+    ACCOUNT,
+    MemoryLoader,
+    MemoryTargets,
+    RecordingEvents,
+    code,
+    workerd,
+)
 from workerd_faas import reactor
 from workerd_faas.domain.routing import Route
 from workerd_faas.runtime.check import CheckCells
@@ -27,6 +34,7 @@ async def _run(chosen: Any, directory: Path) -> None:
         directory=directory / "f",
         loader=loader,
         events=RecordingEvents(),
+        targets=MemoryTargets(),
     )
     checks = CheckCells(reactor=chosen, binary=workerd(), directory=directory / "k")
     await fleet.start()

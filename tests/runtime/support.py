@@ -98,6 +98,27 @@ class MemoryLoader:
 
 
 @attrs.define
+class MemoryTargets:
+    """
+    Who answers for functions that others call: what a test says.
+    """
+
+    live: dict[str, list[tuple[float, str]]] = attrs.Factory(dict)
+    asked: list[tuple[str, str, str | None]] = attrs.Factory(list)
+
+    def shares(
+        self, account_id: str, function: str, selector: str | None
+    ) -> Sequence[tuple[float, str]]:
+        """
+        See `CallTargets`.
+        """
+        self.asked.append((account_id, function, selector))
+        if function not in self.live:
+            raise Problem(kind=Kind.TARGET_NOT_FOUND, message="There is no such function.")
+        return self.live[function]
+
+
+@attrs.define
 class RecordingEvents:
     """
     Keeps every trace.
@@ -275,6 +296,7 @@ class RealCase(unittest.TestCase):
         self.client = Client(reactor)
         self.loader = MemoryLoader()
         self.events = RecordingEvents()
+        self.targets = MemoryTargets()
 
     async def fleet(self, **options: Any) -> Fleet:
         """
@@ -286,6 +308,7 @@ class RealCase(unittest.TestCase):
             directory=self.directory,
             loader=self.loader,
             events=self.events,
+            targets=self.targets,
             options=FleetOptions(**options),
         )
         await fleet.start()

@@ -60,6 +60,12 @@ class FakeProber:
         """
         raise NotImplementedError
 
+    def changed(self, function: str, reload: bool) -> "Deferred[None]":
+        """
+        Never asked here.
+        """
+        raise NotImplementedError
+
     def _cancel(self, question: "Deferred[Health]") -> None:
         self.cancelled += 1
 

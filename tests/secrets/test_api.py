@@ -9,6 +9,7 @@ from twisted.logger import globalLogPublisher
 from tests.api.platform import SCRIPTS, Answer, PlatformTestCase
 from workerd_faas.api.multipart import parse_multipart
 from workerd_faas.domain.model import Code
+from workerd_faas.store.ties import SQLTies
 from workerd_faas.store.vault import FernetVault
 from workerd_faas.testing.fakes import AcceptingChecker, RefusingChecker
 from workerd_faas.usecases.loading import StoredVersions
@@ -97,7 +98,11 @@ class SecretsTestCase(PlatformTestCase):
         What the newest version is given when a cell loads it.
         """
         loader = StoredVersions(
-            catalog=self.catalog, secrets=self.secrets, bundles=self.bundles, routes=self.routes
+            catalog=self.catalog,
+            secrets=self.secrets,
+            bundles=self.bundles,
+            routes=self.routes,
+            ties=SQLTies(self.database),
         )
         document = await loader.load_document("a" * 32, (await self.newest())["id"])
         length = int.from_bytes(document[4:8], "big")

@@ -23,6 +23,7 @@ from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
+from workerd_faas.store.ties import SQLTies
 from workerd_faas.store.vault import FernetVault
 from workerd_faas.usecases.loading import StoredVersions
 from workerd_faas.usecases.secrets import SecretValues
@@ -58,6 +59,7 @@ class StoredVersionsTests(TestCase):
             ),
             bundles=self.bundles,
             routes=self.routes,
+            ties=SQLTies(database),
         )
         self.events: list[Any] = []
         observer: Any = self.events.append

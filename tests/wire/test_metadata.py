@@ -108,7 +108,7 @@ def test_other_bindings_are_refused_by_name(kind: Any) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["assets", "migrations", "exports", "containers", "limits", "tail_consumers", "body_part"],
+    ["assets", "migrations", "exports", "containers", "limits", "body_part"],
 )
 def test_features_that_do_not_work_are_refused_by_name(key: str) -> None:
     """

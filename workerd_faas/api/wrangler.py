@@ -5,6 +5,7 @@ This platform has one answer to most of it: every function is always on its own 
 are no schedules or storage yet.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -18,7 +19,9 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.ports import Authenticator
+from workerd_faas.usecases.ties.verbs import TieVerbs
 from workerd_faas.usecases.workers import Target, Workers
+from workerd_faas.wire.metadata import read_tail_consumers
 
 WORKERS = "/accounts/<account>/workers"
 SERVICE = WORKERS + "/services/<name>"
@@ -35,6 +38,7 @@ class WranglerRoutes:
 
     auth: Authenticator
     workers: Workers
+    ties: TieVerbs
     urls: PublicUrls
 
     def register(self, app: Klein) -> None:
@@ -44,6 +48,7 @@ class WranglerRoutes:
         self._register_services(app)
         self._register_subdomains(app)
         self._register_settings(app)
+        self._register_references(app)
         self._register_nothing_yet(app)
 
     async def _target(self, request: IRequest, account: str, name: str = "") -> Target:
@@ -94,57 +99,64 @@ class WranglerRoutes:
     def _register_settings(self, app: Klein) -> None:
         @app.route(SCRIPT + "/settings", methods=["GET"])
         async def settings(request: IRequest, account: str, name: str) -> bytes:
-            versions = await self.workers.versions(await self._target(request, account, name))
+            target = await self._target(request, account, name)
+            versions = await self.workers.versions(target)
+            unversioned = _unversioned(await self.ties.consumers(target))
             newest = shapes.version(versions[0], self.urls)["resources"]
             return answer(
                 request,
-                {**newest["script_runtime"], "bindings": newest["bindings"], **_UNVERSIONED},
+                {**newest["script_runtime"], "bindings": newest["bindings"], **unversioned},
             )
 
         @app.route(SCRIPT + "/script-settings", methods=["GET"])
         async def script_settings(request: IRequest, account: str, name: str) -> bytes:
-            await self.workers.function(await self._target(request, account, name))
-            return answer(request, _UNVERSIONED)
+            target = await self._target(request, account, name)
+            return answer(request, _unversioned(await self.ties.consumers(target)))
 
         @app.route(SCRIPT + "/script-settings", methods=["PATCH"])
         async def set_script_settings(request: IRequest, account: str, name: str) -> bytes:
-            await self.workers.function(await self._target(request, account, name))
+            target = await self._target(request, account, name)
             document = read_json(request)
-            for key in ("logpush", "tail_consumers", "streaming_tail_consumers"):
+            for key in ("logpush", "streaming_tail_consumers"):
                 if document.get(key):
                     raise Problem(kind=Kind.UNSUPPORTED, message=f"{key!r} is not supported yet.")
+            consumers = read_tail_consumers(document.get("tail_consumers"))
+            if consumers is not None:
+                await self.ties.set_consumers(target, consumers)
             notes = [
                 f"{key!r} is accepted but has no effect on this platform."
                 for key in ("observability", "tags")
                 if document.get(key)
             ]
-            return answer(request, _UNVERSIONED, messages=notes)
+            settings = _unversioned(await self.ties.consumers(target))
+            return answer(request, settings, messages=notes)
 
-    def _register_nothing_yet(self, app: Klein) -> None:
+    def _register_references(self, app: Klein) -> None:
         @app.route(SCRIPT + "/references", methods=["GET"])
         async def references(request: IRequest, account: str, name: str) -> bytes:
-            await self.workers.function(await self._target(request, account, name))
-            return answer(request, {})
+            found = await self.ties.references(await self._target(request, account, name))
+            incoming = [
+                {"service": caller, "environment": "production"} for caller in found.callers
+            ]
+            services = {"incoming": incoming, "outgoing": [], "pages_function": False}
+            return answer(request, {"services": services} if incoming else {})
 
         @app.route(WORKERS + "/tails/by-consumer/<name>", methods=["GET"])
         async def tails_by_consumer(request: IRequest, account: str, name: str) -> bytes:
-            await self._target(request, account, name)
-            return answer(request, [])
+            found = await self.ties.references(await self._target(request, account, name))
+            return answer(request, [{"producer": {"service": p}} for p in found.producers])
 
+    def _register_nothing_yet(self, app: Klein) -> None:
         @app.route(WORKERS + "/durable_objects/namespaces", methods=["GET"])
         async def durable_objects(request: IRequest, account: str) -> bytes:
             await self._target(request, account)
             return answer_page(request, [])
 
-        @app.route("/accounts/<account>/storage/kv/namespaces", methods=["GET"])
-        async def kv_namespaces(request: IRequest, account: str) -> bytes:
-            await self._target(request, account)
-            return answer_page(request, [])
 
-
-_UNVERSIONED: dict[str, Any] = {
-    "logpush": False,
-    "observability": {"enabled": False},
-    "tags": [],
-    "tail_consumers": None,
-}
+def _unversioned(consumers: Sequence[str]) -> dict[str, Any]:
+    return {
+        "logpush": False,
+        "observability": {"enabled": False},
+        "tags": [],
+        "tail_consumers": [{"service": consumer} for consumer in consumers] or None,
+    }

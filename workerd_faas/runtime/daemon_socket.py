@@ -3,13 +3,15 @@ What a cell may ask of the daemon, over a unix socket that is this cell's alone:
 reached is the authorisation, and it is good for one account's versions only.
 
     GET  /versions/<id>   the load document (wire.bundle)
+    GET  /functions/<name>?account=<id>&selector=<label>
+                          who answers when a function calls this one: {"live": [[end, version]]}
     POST /traces          reports of invocations, as the router's traces.js sends them; the answer
                           comes when there is room for more, and 429 when it was too much
 """
 
 import json
 import struct
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -23,7 +25,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.routing import Route
-from workerd_faas.usecases.ports import FunctionEvents, VersionLoader
+from workerd_faas.usecases.ports import CallTargets, FunctionEvents, VersionLoader
 
 _TRACES_BYTES: Final = 1 << 20
 """Of one request, whatever it is; the router's are smaller."""
@@ -34,7 +36,13 @@ _BURST: Final = 2 << 20
 
 _LOST_MOST: Final = 1 << 40
 _HEAD: Final = struct.Struct(">4sI")
-_STATUS: Final = {Kind.VERSION_NOT_FOUND: 404, Kind.BUNDLE_CORRUPT: 500, Kind.UNAVAILABLE: 503}
+_STATUS: Final = {
+    Kind.TARGET_NOT_FOUND: 404,
+    Kind.NOT_DEPLOYED: 404,
+    Kind.VERSION_NOT_FOUND: 404,
+    Kind.BUNDLE_CORRUPT: 500,
+    Kind.UNAVAILABLE: 503,
+}
 
 
 def route_of(document: bytes, version_id: str, account_id: str | None) -> Route:
@@ -91,6 +99,30 @@ class _Versions(Resource):
                 request.finish()
 
 
+class _Functions(Resource):
+    isLeaf = True
+
+    def __init__(self, door: "_Door") -> None:
+        super().__init__()
+        self._door = door
+
+    def render_GET(self, request: Request) -> bytes:
+        name = b"/".join(request.postpath or []).decode("utf-8", "replace")
+        try:
+            live = self._door.shares(
+                name, _query(request, b"account"), _query(request, b"selector")
+            )
+        except Problem as problem:
+            return _say(request, _STATUS.get(problem.kind, 500), problem.message)
+        request.setHeader(b"content-type", b"application/json")
+        return json.dumps({"live": live}).encode()
+
+
+def _query(request: Request, name: bytes) -> str | None:
+    values = request.args.get(name, [])
+    return values[0].decode("utf-8", "replace") if values else None
+
+
 class _Traces(Resource):
     isLeaf = True
 
@@ -123,6 +155,7 @@ class _Door:
     """
     Attributes:
         reactor: Provides IReactorTime.
+        called: The functions that this cell has asked about, since its functions call them.
         served: The versions that this cell was given: it may report on these.
     """
 
@@ -130,6 +163,8 @@ class _Door:
     account_id: str | None
     loader: VersionLoader
     events: FunctionEvents
+    targets: CallTargets
+    called: set[str]
     served: dict[str, Route] = attrs.Factory(dict)
     _left: float = _BURST
     _at: float = 0.0
@@ -139,6 +174,13 @@ class _Door:
         document = await loading
         self.served[version_id] = route_of(document, version_id, self.account_id)
         return document
+
+    def shares(
+        self, function: str, account: str | None, selector: str | None
+    ) -> Sequence[tuple[float, str]]:
+        # Known as asking before it is told: what changes from now on is said to the cell.
+        self.called.add(function)
+        return self.targets.shares(self.account_id or account or "", function, selector)
 
     def pause_for(self, size: int) -> float | None:
         """
@@ -187,6 +229,7 @@ class _Site(Site):
     def __init__(self, door: _Door, reactor: Any) -> None:
         root = Resource()
         root.putChild(b"versions", _Versions(door))
+        root.putChild(b"functions", _Functions(door))
         root.putChild(b"traces", _Traces(door))
         super().__init__(root, reactor=reactor, requestFactory=_BoundedRequest)
 
@@ -203,6 +246,8 @@ def listen(
     account_id: str | None,
     loader: VersionLoader,
     events: FunctionEvents,
+    targets: CallTargets,
+    called: set[str],
 ) -> IListeningPort:
     """
     Serve one cell.
@@ -211,10 +256,18 @@ def listen(
         reactor: Provides IReactorUNIX and IReactorTime.
         path: Where the socket shall be; 0600.
         account_id: Whose versions it may load; None: everybody's.
+        called: Filled with the names of functions that the cell asks about.
 
     Raises:
         CannotListenError: the socket could not be made.
     """
-    door = _Door(reactor=reactor, account_id=account_id, loader=loader, events=events)
+    door = _Door(
+        reactor=reactor,
+        account_id=account_id,
+        loader=loader,
+        events=events,
+        targets=targets,
+        called=called,
+    )
     port: IListeningPort = reactor.listenUNIX(path, _Site(door, reactor), mode=0o600)
     return port

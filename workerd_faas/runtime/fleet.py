@@ -17,13 +17,21 @@ from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import egress, javascript, leftovers
-from workerd_faas.runtime.cell import Cause, Cell, Death, Times
+from workerd_faas.runtime.cell import Cause, Cell, Death, State, Times
 from workerd_faas.runtime.housing import Builder, House
 from workerd_faas.runtime.process import MIB
+from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
 from workerd_faas.runtime.status import BreakerStatus, CellStatus, FleetStatus, resident_bytes
 from workerd_faas.runtime.unix_http import NoAnswer
-from workerd_faas.usecases.ports import Cells, Doors, FunctionEvents, VersionLoader
+from workerd_faas.usecases.ports import (
+    CallTargets,
+    CellNotices,
+    Cells,
+    Doors,
+    FunctionEvents,
+    VersionLoader,
+)
 
 _TICK: Final = 1.0
 _EMPTY_CELL: Final = 60 * MIB
@@ -92,6 +100,7 @@ class Fleet:
         binary: workerd.
         directory: A short directory of mode 0700 that is ours alone.
         doors: Makes the cells' ways to the state cells; None: they have none.
+        sites: What cells serve sites with; None: they serve none.
     """
 
     reactor: Any
@@ -99,7 +108,9 @@ class Fleet:
     directory: Path
     loader: VersionLoader
     events: FunctionEvents
+    targets: CallTargets
     doors: Doors | None = None
+    sites: SiteFiles | None = None
     options: FleetOptions = attrs.Factory(FleetOptions)
     _key: Callable[[Route], str] = attrs.field(init=False)
     _slots: dict[str, Slot] = attrs.Factory(dict)
@@ -126,14 +137,19 @@ class Fleet:
             reactor=self.reactor,
             binary=self.binary,
             directory=self.directory,
-            modules=javascript.sources(javascript.ROUTER),
+            modules=(
+                *javascript.sources(javascript.ROUTER),
+                *(() if self.sites is None else (self.sites.module,)),
+            ),
             egress=self._egress,
             loaded_versions=self.options.loaded_versions,
             memory=self.options.memory,
             times=self.options.times,
             loader=self.loader,
             events=self.events,
+            targets=self.targets,
             doors=self.doors,
+            sites=self.sites,
         )
         self._tick()
 
@@ -194,6 +210,29 @@ class Fleet:
         for slot in self._slots.values():
             if slot.account_id in (None, account_id) and slot.current is not None:
                 self._own(slot.current.prober.probe())
+
+    async def function_changed(self, account_id: str, function: str, *, reload: bool) -> None:
+        """
+        See `CellNotices`.
+        """
+        concerned = [
+            cell
+            for cell, house in self._houses.items()
+            if house.account_id in (None, account_id)
+            and cell.state in (State.READY, State.DRAINING)
+            and (reload or function in house.called)
+        ]
+        telling = [Deferred.fromCoroutine(self._tell(c, function, reload)) for c in concerned]
+        await gatherResults(telling)
+
+    async def _tell(self, cell: Cell, function: str, reload: bool) -> None:
+        try:
+            await cell.prober.changed(function, reload)
+        except NoAnswer:
+            self._log.warn(
+                "{label} was not told of {function}", label=cell.label, function=function
+            )
+            cell.retire()
 
     # For operators.
 
@@ -337,4 +376,5 @@ def _status(slot: Slot, cell: Cell) -> CellStatus:
 
 
 _check_cells: type[Cells] = Fleet
+_check_notices: type[CellNotices] = Fleet
 _check_owner: type[SlotOwner] = Fleet

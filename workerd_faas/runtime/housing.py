@@ -17,7 +17,8 @@ from workerd_faas.runtime.config import FunctionCell, render_function_cell
 from workerd_faas.runtime.egress import Egress
 from workerd_faas.runtime.probe import SocketProber
 from workerd_faas.runtime.process import Launch, ProcessOwner, spawn
-from workerd_faas.usecases.ports import Door, Doors, FunctionEvents, VersionLoader
+from workerd_faas.runtime.site_files import SiteFiles
+from workerd_faas.usecases.ports import CallTargets, Door, Doors, FunctionEvents, VersionLoader
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -28,6 +29,8 @@ class House:
     Attributes:
         account_id: Whose versions the cell may load; None: everybody's.
         doors: Makes its way to the state cells; None: it has none.
+        files: The files of sites that it may read.
+        called: The functions that it has asked about, since its functions call them.
     """
 
     reactor: Any
@@ -39,7 +42,10 @@ class House:
     account_id: str | None
     loader: VersionLoader
     events: FunctionEvents
+    targets: CallTargets
     doors: Doors | None = None
+    files: Path | None = None
+    called: set[str] = attrs.Factory(set)
     _door: IListeningPort | None = None
     _state: Door | None = None
 
@@ -59,6 +65,8 @@ class House:
                 account_id=self.account_id,
                 loader=self.loader,
                 events=self.events,
+                targets=self.targets,
+                called=self.called,
             )
         except CannotListenError as error:
             raise OSError(str(error)) from error
@@ -70,6 +78,8 @@ class House:
             listen=self.listen,
             daemon=door,
             state=state,
+            files=self.files,
+            files_of_all=self.account_id is None,
             modules=self.modules,
             egress=self.egress,
             loaded_versions=self.loaded_versions,
@@ -99,6 +109,7 @@ class Builder:
         reactor: Provides IReactorProcess, IReactorTime and IReactorUNIX.
         directory: Where the cells' own directories go.
         memory: See `process.Launch`.
+        sites: What its cells serve sites with; None: they serve none.
     """
 
     reactor: Any
@@ -111,7 +122,9 @@ class Builder:
     times: Times
     loader: VersionLoader
     events: FunctionEvents
+    targets: CallTargets
     doors: Doors | None = None
+    sites: SiteFiles | None = None
 
     def build(
         self, name: str, label: str, account_id: str | None, owner: CellOwner
@@ -120,6 +133,7 @@ class Builder:
         A cell that is not started, and its house.
         """
         directory = self.directory / name
+        files = None if self.sites is None else self.sites.of(account_id)
         house = House(
             reactor=self.reactor,
             launch=Launch(
@@ -128,6 +142,7 @@ class Builder:
                 config=directory / "workerd.capnp",
                 memory=self.memory,
                 connect=True,
+                readable=() if files is None else (files,),
             ),
             listen=directory / "h",
             modules=self.modules,
@@ -136,7 +151,9 @@ class Builder:
             account_id=account_id,
             loader=self.loader,
             events=self.events,
+            targets=self.targets,
             doors=self.doors,
+            files=files,
         )
         cell = Cell(
             reactor=self.reactor,

@@ -42,6 +42,12 @@ class Prober(Protocol):
         Have a version evicted if it is loaded. Fails with `NoAnswer`. May be cancelled.
         """
 
+    def changed(self, function: str, reload: bool) -> "Deferred[None]":
+        """
+        Have it forget which versions serve a function, and with `reload` load these anew. Fails
+        with `NoAnswer`. May be cancelled.
+        """
+
 
 def health(body: bytes) -> Health:
     """
@@ -90,11 +96,20 @@ class SocketProber:
         """
         return Deferred.fromCoroutine(self._forget(version_id))
 
+    def changed(self, function: str, reload: bool) -> "Deferred[None]":
+        """
+        See `Prober`.
+        """
+        return Deferred.fromCoroutine(self._changed(function, reload))
+
     async def _probe(self) -> Health:
         return health(await self._ask({"probe": True, "tailed": list(self.tailed())}))
 
     async def _forget(self, version_id: str) -> None:
         await self._ask({"forget": version_id})
+
+    async def _changed(self, function: str, reload: bool) -> None:
+        await self._ask({"changed": {"function": function, "reload": reload}})
 
     async def _ask(self, question: dict[str, Any]) -> bytes:
         headers = {ROUTE_AND_CF: json.dumps(question)}

@@ -75,10 +75,11 @@ class RefusingChecker:
 @attrs.define
 class RecordingCells:
     """
-    Cells that are never ready and remember which versions were removed.
+    Cells that are never ready, and remember what they were told of versions and functions.
     """
 
     removed: list[tuple[str, str]] = attrs.Factory(list)
+    changed: list[tuple[str, bool]] = attrs.Factory(list)
 
     def upstream(self, route: Route) -> Upstream | None:
         """
@@ -100,6 +101,12 @@ class RecordingCells:
         See `usecases.ports.Cells.version_removed`.
         """
         self.removed.append((account_id, version_id))
+
+    async def function_changed(self, account_id: str, function: str, *, reload: bool) -> None:
+        """
+        See `usecases.ports.CellNotices.function_changed`.
+        """
+        self.changed.append((function, reload))
 
 
 @attrs.define
@@ -123,5 +130,13 @@ _checks: tuple[
     type[ports.Checker],
     type[ports.Checker],
     type[ports.Cells],
+    type[ports.CellNotices],
     type[ports.WallClock],
-] = (KnownBearers, AcceptingChecker, RefusingChecker, RecordingCells, SteppingClock)
+] = (
+    KnownBearers,
+    AcceptingChecker,
+    RefusingChecker,
+    RecordingCells,
+    RecordingCells,
+    SteppingClock,
+)

@@ -40,6 +40,8 @@ from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.serial import SerialByName
 from workerd_faas.usecases.sites.versions import Sites
 from workerd_faas.usecases.ties.ties import Ties
+from workerd_faas.usecases.storage.bindings import NoStorage
+from workerd_faas.usecases.storage.ports import StorageBindings
 from workerd_faas.usecases.upload import Upload, check_env_size, merge_bindings
 from workerd_faas.wire.bundle import decode_bundle, encode_bundle
 
@@ -120,6 +122,7 @@ class Workers:
     clock: WallClock
     limits: UploadLimits = attrs.Factory(UploadLimits)
     deleted: Callable[[str, str], Awaitable[None]] = _nothing
+    storage: StorageBindings = attrs.Factory(NoStorage)
     _serial: SerialByName = attrs.Factory(SerialByName)
 
     async def upload(
@@ -389,6 +392,9 @@ class Workers:
             compatibility_flags=metadata.compatibility_flags,
             bindings=bindings,
         )
+        code = attrs.evolve(
+            code, bindings=await self.storage.bound(target.account_id, target.function, code)
+        )
         report = await self._checked(target, code) if code.main_module else _NOTHING_TO_CHECK
         digest = await self.bundles.put(encode_bundle(code.main_module, upload.modules))
         version = Version(
@@ -404,16 +410,21 @@ class Workers:
             main_module=code.main_module,
             compatibility_date=code.compatibility_date,
             compatibility_flags=code.compatibility_flags,
-            bindings=bindings,
+            bindings=code.bindings,
             handlers=report.handlers,
             startup_ms=report.startup_ms,
             assets=site,
             message=metadata.message,
             tag=metadata.tag,
         )
-        return await self._add(
+        stored = await self._add(
             target, version, deploy=deploy, alias=metadata.alias, notes=metadata.notes
         )
+        if deploy and metadata.tail_consumers is not None:
+            await self.ties.set_consumers(
+                target.account_id, target.function, metadata.tail_consumers
+            )
+        return stored
 
     async def _checked(self, target: Target, code: Code) -> CheckReport:
         plain = await self.secrets.reveal(code.bindings)

@@ -10,7 +10,7 @@ import attrs
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Binding, BindingKind
 from workerd_faas.domain.routing import RoutingTable
-from workerd_faas.usecases.ports import CallTargets, CellNotices
+from workerd_faas.usecases.ports import CellNotices
 from workerd_faas.usecases.ties.ports import TieStore
 
 
@@ -23,6 +23,27 @@ class Ties:
     store: TieStore
     routes: RoutingTable
     notices: CellNotices
+
+    def check(
+        self,
+        account_id: str,
+        function: str,
+        bindings: Iterable[Binding],
+        consumers: Sequence[str] | None,
+    ) -> None:
+        """
+        Raises:
+            Problem: `TARGET_NOT_FOUND`, `UNSUPPORTED` when an upload is tied to a function that it
+                cannot be tied to.
+        """
+        self.check_bindings(account_id, function, bindings)
+        self.check_consumers(account_id, function, consumers or ())
+
+    async def changed(self, account_id: str, function: str) -> None:
+        """
+        Another version may serve the function now: returns when all who call it know.
+        """
+        await self.notices.function_changed(account_id, function, reload=False)
 
     def check_bindings(self, account_id: str, function: str, bindings: Iterable[Binding]) -> None:
         """
@@ -65,26 +86,9 @@ class Ties:
         Let these functions receive the tail events of another, from the next invocation on.
 
         Raises:
-            Problem: `TARGET_NOT_FOUND`, `UNSUPPORTED`, `SCRIPT_NOT_FOUND`.
+            Problem: `SCRIPT_NOT_FOUND`.
         """
-        self.check_consumers(account_id, function, consumers)
         before = await self.store.consumers(function)
         await self.store.set_consumers(account_id, function, consumers)
         if set(before) != set(consumers):
             await self.notices.function_changed(account_id, function, reload=True)
-
-    def shares(
-        self, account_id: str, function: str, selector: str | None
-    ) -> Sequence[tuple[float, str]]:
-        """
-        See `usecases.ports.CallTargets.shares`.
-        """
-        if self.routes.owner(function) != account_id:
-            raise Problem(
-                kind=Kind.TARGET_NOT_FOUND,
-                message=f"The function {function!r} does not exist on this account any more.",
-            )
-        return [(end, route.version_id) for end, route in self.routes.shares(function, selector)]
-
-
-_check: type[CallTargets] = Ties
