@@ -153,6 +153,24 @@ class UpstreamGone(RelayCase):
         assert self.cell.connections == 3
 
     @in_asyncio
+    async def test_body_after_head(self) -> None:
+        """
+        A body sent in answer to HEAD is thrown away, however often that head was met before.
+        """
+
+        async def script(wire: Wire) -> None:
+            while True:
+                await wire.head()
+                await wire.send(ok(b"body"))
+
+        self.script(script)
+        wire = await self.connect()
+        for method in (b"GET", b"GET", b"GET", b"HEAD", b"HEAD", b"GET"):
+            await wire.send(method + GET[3:])
+            response = await wire.response(head_only=method == b"HEAD")
+            assert response.body == (b"" if method == b"HEAD" else b"body")
+
+    @in_asyncio
     async def test_unasked(self) -> None:
         """
         What a cell sends on an idle connection is thrown away with the connection.

@@ -120,6 +120,13 @@ class RoutingTable:
         entry = self._functions.get(function)
         return None if entry is None else entry.account_id
 
+    def sole(self, function: str) -> Route | None:
+        """
+        The version that answers all of `<function>.<BASE_DOMAIN>`, if it is only one.
+        """
+        entry = self._functions.get(function)
+        return entry.live[0][1] if entry is not None and len(entry.live) == 1 else None
+
     def is_sticky(self, function: str) -> bool:
         """
         Whether a request's version key could make a difference.

@@ -99,7 +99,7 @@ class ClientConnection(asyncio.Protocol):
             reader.input += data
             self._pump()
         else:
-            request = self._relay.heads.known(data)
+            request = self._relay.heads.recent(data)
             if request is None or request.body:
                 reader.input = data
                 self._pump()
@@ -166,10 +166,13 @@ class ClientConnection(asyncio.Protocol):
         The response is complete.
         """
         self._exchange = None
+        reader = self._reader
         if not keep:
             self._end()
-        else:
+        elif reader.input or reader.body is not None or self._eof or self._read_paused:
             self._next()
+        else:
+            self.deadline = self._relay.timers.now + self._relay.limits.keep_alive_seconds
 
     def exchange_failed(self, problem: Problem) -> None:
         """

@@ -87,7 +87,7 @@ class Exchange:
         self._over = False
         self.request = request
         self.who = who
-        self.ray = new_ray()
+        self.ray = b"%016x" % getrandbits(64)
         self.answering = False
         self.sent = 0
         self.began = relay.loop.time() if relay.access_log else 0.0
@@ -151,7 +151,7 @@ class Exchange:
         A new connection is there.
         """
         if self._over:
-            connection.release()
+            connection.abort()
         elif connection.transport.is_closing():
             self.upstream_lost("it closed the connection")
         else:
@@ -258,7 +258,16 @@ class Exchange:
         """
         A complete response.
         """
-        data = self._head(response) + body
+        relay = self._relay
+        plain = response.plain
+        if plain is not None and self.request.plain and not relay.draining:
+            self.answering = self._keep = True
+            self._status = response.status
+            data = b"".join(
+                (plain, relay.timers.date_line, b"CF-Ray: ", self.ray, b"\r\n\r\n", body)
+            )
+        else:
+            data = self._head(response) + body
         self.sent = len(data)
         self._client.transport.write(data)
         self.answer_ends(reusable=reusable)
@@ -417,13 +426,14 @@ class Exchange:
         self._over = True
         self._relay.in_flight -= 1
         connection, upstream = self._connection, self._upstream
-        self._connection = self._upstream = None
         if connection is not None:
+            self._connection = None
             if reusable:
                 connection.release()
             else:
                 connection.abort()
         if upstream is not None:
+            self._upstream = None
             upstream.end()
         if self._withdraw is not None:
             self._withdraw()

@@ -50,6 +50,7 @@ class Request:
         cf: Members of `request.cf` that the head decides.
         upgrade: It asks to change the protocol.
         websocket: To WebSocket.
+        plain: Nothing special has to be said in answer to it: HTTP/1.1, and the connection is kept.
         repeatable: Sending it twice does no harm (RFC 9110 section 9.2.2).
         forwarded_for, forwarded_host, forwarded_proto: What the client says in `X-Forwarded-*`;
             for trusted proxies only.
@@ -64,6 +65,7 @@ class Request:
     upgrade: bool
     websocket: bool
     expects_continue: bool
+    plain: bool
     repeatable: bool
     core: bytes
     host: bytes
@@ -85,6 +87,8 @@ class Response:
         framing: The lines that tell where its body ends; empty when the connection's end does.
         bodyless: It has no body whatever the request was.
         has_date: The upstream set `Date`.
+        plain: `core` and `framing` in one, if the connection can be kept, `Date` be added and there
+            is a body.
     """
 
     status: int
@@ -94,6 +98,7 @@ class Response:
     bodyless: bool
     persistent: bool
     has_date: bool
+    plain: bytes | None
 
 
 def is_ours(name: bytes) -> bool:
@@ -141,6 +146,7 @@ def prepare_request(head: RequestHead, place: Place) -> Request:
         upgrade=bool(head.upgrade),
         websocket=[protocol.lower() for protocol in head.upgrade] == [b"websocket"],
         expects_continue=head.expects_continue,
+        plain=head.keep_alive and not head.http10,
         repeatable=head.method in _IDEMPOTENT,
         core=b"\r\n".join(lines),
         host=head.host,
@@ -173,15 +179,18 @@ def prepare_response(head: ResponseHead) -> Response:
         upgrades = head.values.get(b"upgrade", ())
         lines.append(b"connection: upgrade\r\nupgrade: " + b", ".join(upgrades))
     bodyless = head.status < 200 or head.status in (204, 304)
+    persistent = head.persistent and (bodyless or head.body != UNTIL_CLOSE)
     lines.append(b"")
+    core, framing = b"\r\n".join(lines), _framing(head)
     return Response(
         status=head.status,
-        core=b"\r\n".join(lines),
-        framing=_framing(head),
+        core=core,
+        framing=framing,
         body=head.body,
         bodyless=bodyless,
-        persistent=head.persistent and (bodyless or head.body != UNTIL_CLOSE),
+        persistent=persistent,
         has_date=has_date,
+        plain=core + framing if persistent and not has_date and not bodyless else None,
     )
 
 

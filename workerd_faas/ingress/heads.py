@@ -22,7 +22,7 @@ class RequestHeads:
     Requests by their heads.
 
     Attributes:
-        known: The request of a head that is remembered, or None.
+        recent: The request of a head that was met lately, or None.
     """
 
     def __init__(self, limits: RelayLimits, base_domain: str) -> None:
@@ -30,7 +30,7 @@ class RequestHeads:
         self._base_domain = base_domain
         self._requests: Memo[bytes, Request] = Memo(_ENTRIES)
         self._places: Memo[bytes, Place] = Memo(_ENTRIES)
-        self.known = self._requests.get
+        self.recent = self._requests.recent
 
     def read(self, head: bytes) -> Request:
         """
@@ -39,7 +39,7 @@ class RequestHeads:
         Raises:
             Malformed: with the status to answer.
         """
-        request = self.known(head)
+        request = self._requests.get(head)
         if request is None:
             limits = self._limits
             parsed = parse_request(
@@ -67,13 +67,13 @@ class ResponseHeads:
     Responses by their heads.
 
     Attributes:
-        known: The response of a head that is remembered, or None.
+        recent: The response of a head that was met lately, or None.
     """
 
     def __init__(self, limits: RelayLimits) -> None:
         self._limits = limits
         self._responses: Memo[bytes, Response] = Memo(_ENTRIES)
-        self.known = self._responses.get
+        self.recent = self._responses.recent
 
     def read(self, head: bytes) -> Response:
         """
@@ -84,7 +84,7 @@ class ResponseHeads:
         """
         if len(head) > self._limits.head_bytes:
             raise Malformed("The head is too long.")
-        response = self.known(head)
+        response = self._responses.get(head)
         if response is None:
             response = prepare_response(parse_response(head, max_fields=self._limits.header_count))
             if len(head) <= _REMEMBERED:

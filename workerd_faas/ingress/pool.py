@@ -32,6 +32,7 @@ class Pool:
         self._loop = loop
         self._timers = timers
         self._limits = limits
+        self._most_idle = limits.idle_connections
         self._idle: dict[Upstream, list[UpstreamConnection]] = {}
         self._all: set[UpstreamConnection] = set()
         self._connecting: set[Connecting] = set()
@@ -75,21 +76,23 @@ class Pool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """
-        The connection is between two requests. It may already be on its way out.
+        The connection is between two requests.
         """
-        upstream = connection.upstream
-        idle = self._idle.get(upstream)
+        idle = self._idle.get(connection.upstream)
         if idle is None:
-            if upstream.retired or self._closed or connection not in self._all:
-                connection.transport.close()
-                return
-            idle = self._idle[upstream] = []
-            upstream.when_retired(partial(self._retired, upstream))
-        if len(idle) >= self._limits.idle_connections:
+            idle = self._first_idle(connection.upstream)
+        if idle is None or len(idle) >= self._most_idle:
             connection.transport.close()
         else:
             connection.idle_since = self._timers.now
             idle.append(connection)
+
+    def _first_idle(self, upstream: Upstream) -> list[UpstreamConnection] | None:
+        if upstream.retired or self._closed:
+            return None
+        idle = self._idle[upstream] = []
+        upstream.when_retired(partial(self._retired, upstream))
+        return idle
 
     def made(self, connection: UpstreamConnection) -> None:
         """

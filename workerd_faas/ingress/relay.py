@@ -114,13 +114,12 @@ class Relay:
         """
         function, selector = place.function, place.selector
         if selector is None or selector == "latest":
-            position = 0.0
-            if self.routes.is_sticky(function):
-                position = (
-                    random.random() * 100  # noqa: S311 - a share of traffic, not a secret
-                    if request.version_key is None
-                    else sticky_position(function, request.version_key)
-                )
+            sole = self.routes.sole(function)
+            if sole is not None:
+                return sole
+            key = request.version_key
+            # A share of the traffic is no secret.
+            position = random.random() * 100 if key is None else sticky_position(function, key)  # noqa: S311
             return self.routes.resolve(function, None, position)
         if not is_version_prefix(selector):
             return self.routes.resolve(function, selector, 0.0)
