@@ -98,6 +98,7 @@ class BindingKind(enum.Enum):
     JSON = "json"
     SECRET_TEXT = "secret_text"  # noqa: S105 — a type
     VERSION_METADATA = "version_metadata"
+    RATELIMIT = "ratelimit"
     SERVICE = "service"
     ASSETS = "assets"
     KV_NAMESPACE = "kv_namespace"

@@ -3,7 +3,7 @@
 from importlib import resources
 from typing import Final
 
-_SHARED: Final = ("document.js", "inside.js", "client_kv.js")
+_SHARED: Final = ("document.js", "inside.js", "client_kv.js", "client_ratelimit.js")
 ROUTER: Final = (
     "router.js",
     *_SHARED,
@@ -12,6 +12,8 @@ ROUTER: Final = (
     "consumers.js",
     "errors.js",
     "scheduled.js",
+    "queue_event.js",
+    "ratelimit.js",
     "services.js",
     "storage.js",
     "tail.js",

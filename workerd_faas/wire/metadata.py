@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import attrs
 
@@ -17,6 +17,9 @@ DEFAULT_COMPATIBILITY_DATE: Final = "2021-11-02"
 """What Cloudflare takes for an upload that names none."""
 
 _DATE: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+RATE_PERIODS: Final = (10, 60)
+"""Seconds over which a rate limit counts, as at Cloudflare."""
+
 _FLAG: Final = re.compile(r"[a-z0-9_]{1,100}")
 
 MAX_DELAY: Final = 24 * 60 * 60
@@ -365,6 +368,27 @@ def _queue(name: str, entry: dict[str, Any]) -> Binding:
     return Binding(name=name, kind=BindingKind.QUEUE, value=value)
 
 
+def _ratelimit(name: str, entry: dict[str, Any]) -> Binding:
+    simple = entry.get("simple")
+    limit, period = (
+        (simple.get("limit"), simple.get("period")) if isinstance(simple, dict) else (None, None)
+    )
+    if not _whole(limit) or limit < 1 or period not in RATE_PERIODS or isinstance(period, bool):
+        raise _invalid(
+            f"needs 'simple' of the binding {name!r} as an object with 'limit', a whole number "
+            "from 1 on, and 'period', which is 10 or 60 seconds"
+        )
+    value = {
+        "namespace_id": _id(name, entry, "namespace_id"),
+        "simple": {"limit": limit, "period": int(period)},
+    }
+    return Binding(name=name, kind=BindingKind.RATELIMIT, value=value)
+
+
+def _whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+
+
 def _id(name: str, entry: dict[str, Any], key: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str) or not 1 <= len(value) <= 255 or not value.isprintable():
@@ -381,5 +405,6 @@ _READERS: Final[Mapping[str, Callable[[str, dict[str, Any]], Binding]]] = {
     "kv_namespace": _kv_namespace,
     "d1": _d1,
     "queue": _queue,
+    "ratelimit": _ratelimit,
     "service": _service,
 }

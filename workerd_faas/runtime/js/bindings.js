@@ -10,6 +10,10 @@ const MAKERS = {
   d1: (props, { ctx, header }) => ctx.exports.D1({ props: stored(header, props.id) }),
   kv_namespace: (props, { ctx, header }) =>
     ctx.exports.KV({ props: stored(header, props.namespace_id) }),
+  assets: (_props, { ctx, header }) =>
+    ctx.exports.Assets({ props: { version: header.version.id } }),
+  ratelimit: ({ namespace_id, simple }, { ctx, header: { account } }) =>
+    ctx.exports.RateLimit({ props: { account, namespace: namespace_id, ...simple } }),
   version_metadata: (_props, { header }) => ({ ...header.version }),
   service: (props, { ctx, header, depth }) =>
     ctx.exports.Service({ props: { ...props, account: header.account, depth: depth + 1 } }),

@@ -4,6 +4,7 @@
 // Only functions that have such bindings get any of it.
 
 import kvSource from "client_kv.js";
+import ratelimitSource from "client_ratelimit.js";
 
 const PREFIX = "__workerd_faas_";
 const ENV = PREFIX + "env.js";
@@ -17,6 +18,12 @@ const CLIENTS = {
     source: kvSource,
     imports: "KvNamespace",
     make: (name) => `env[${name}] = new KvNamespace(env[${name}]);`,
+  },
+  ratelimit: {
+    module: PREFIX + "ratelimit.js",
+    source: ratelimitSource,
+    imports: "RateLimit",
+    make: (name) => `env[${name}] = new RateLimit(env[${name}]);`,
   },
   // workerd's own class, made around a stub that reaches one database. In the upload check there is
   // none, and nobody to use it.

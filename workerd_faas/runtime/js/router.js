@@ -18,6 +18,8 @@ export default {
     const version = request.cf?.version;
     const entry = ready(version, 0);
     return entry === undefined ? first(request, env, ctx, version) : run(entry, request, env);
+export { Assets } from "assets.js";
+export { RateLimit } from "ratelimit.js";
   },
 };
 
