@@ -20,11 +20,11 @@ from workerd_faas.api.oauth import OAuthRoutes
 from workerd_faas.api.older import OlderWranglerRoutes
 from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
-from workerd_faas.api.tails import TailRoutes
-from workerd_faas.api.triggers import TriggerRoutes
 from workerd_faas.api.storage_d1 import D1Routes
 from workerd_faas.api.storage_kv import KVRoutes
 from workerd_faas.api.storage_queues import QueueRoutes
+from workerd_faas.api.tails import TailRoutes
+from workerd_faas.api.triggers import TriggerRoutes
 from workerd_faas.api.user import UserRoutes
 from workerd_faas.api.wrangler import WranglerRoutes
 from workerd_faas.directories import DataDirectory, DirectoryStage, run_directory
@@ -45,11 +45,11 @@ from workerd_faas.oidc.metadata import ProviderSettings
 from workerd_faas.oidc.relyingparty import RelyingParty
 from workerd_faas.runtime import binary
 from workerd_faas.runtime.check import CheckCells, CheckOptions
-from workerd_faas.runtime.state.dispatch import CellDispatch
-from workerd_faas.runtime.state.fleet import StateFleet, StateOptions
 from workerd_faas.runtime.fleet import Fleet, FleetOptions, Isolation
 from workerd_faas.runtime.scheduled import CellCalls
 from workerd_faas.runtime.site_files import SiteFiles, find_asset_worker
+from workerd_faas.runtime.state.dispatch import CellDispatch
+from workerd_faas.runtime.state.fleet import StateFleet, StateOptions
 from workerd_faas.settings.model import Settings
 from workerd_faas.stages import ApiStage, IngressStage, LoginStage, StoreStage, WelcomeStage
 from workerd_faas.store import keyfile
@@ -58,8 +58,8 @@ from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
 from workerd_faas.store.identity import SQLIdentity
-from workerd_faas.store.resources import SQLResources
 from workerd_faas.store.logs import SQLLogs
+from workerd_faas.store.resources import SQLResources
 from workerd_faas.store.schedules import SQLSchedules
 from workerd_faas.store.ties import SQLTies
 from workerd_faas.store.vault import FernetVault
@@ -79,15 +79,15 @@ from workerd_faas.usecases.logs.tails import Tails
 from workerd_faas.usecases.schedules.scheduler import Scheduler
 from workerd_faas.usecases.schedules.verbs import Schedules
 from workerd_faas.usecases.secrets import SecretValues
-from workerd_faas.usecases.storage.bindings import OwnStorage
-from workerd_faas.usecases.storage.databases import Databases
-from workerd_faas.usecases.storage.inventory import Inventory
-from workerd_faas.usecases.storage.keys import Keys
-from workerd_faas.usecases.storage.queues import ConsumerTable, QueueDeliveries, Queues
 from workerd_faas.usecases.sites.sessions import AssetSessions
 from workerd_faas.usecases.sites.sweeping import SiteSweeper
 from workerd_faas.usecases.sites.tokens import SessionTokens
 from workerd_faas.usecases.sites.versions import Sites
+from workerd_faas.usecases.storage.bindings import OwnStorage
+from workerd_faas.usecases.storage.databases import Databases
+from workerd_faas.usecases.storage.inventory import Inventory
+from workerd_faas.usecases.storage.queues import ConsumerTable, QueueDeliveries, Queues
+from workerd_faas.usecases.storage.values import Values
 from workerd_faas.usecases.ties.targets import AccountTargets
 from workerd_faas.usecases.ties.ties import Ties
 from workerd_faas.usecases.ties.verbs import TieVerbs
@@ -257,7 +257,9 @@ class _Assembly:
 
     def _storage_areas(self) -> list[Routes]:
         return [
-            KVRoutes(auth=self.auth, inventory=self.inventory, keys=Keys(inventory=self.inventory)),
+            KVRoutes(
+                auth=self.auth, inventory=self.inventory, values=Values(inventory=self.inventory)
+            ),
             D1Routes(
                 auth=self.auth,
                 inventory=self.inventory,

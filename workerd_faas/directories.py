@@ -63,6 +63,20 @@ class DataDirectory:
         """
         return self.path / "assets"
 
+    @property
+    def state(self) -> Path:
+        """
+        The directory of the accounts' state: KV namespaces, D1 databases, queues.
+        """
+        return self.path / "state"
+
+    @property
+    def transfers(self) -> Path:
+        """
+        Files of SQL on their way in or out.
+        """
+        return self.path / "transfers"
+
     def make(self) -> None:
         """
         Create it, for us alone.

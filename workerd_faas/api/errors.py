@@ -39,6 +39,7 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.NO_VERSIONS: (404, 10222),
     Kind.SECRETS_CHANGED: (409, 10220),
     Kind.SECRET_UNREADABLE: (500, 10513),
+    Kind.BINDING_INVALID: (400, 10181),
     Kind.NAMESPACE_EXISTS: (400, 10014),
     Kind.NAMESPACE_NOT_FOUND: (404, 10013),
     Kind.KEY_NOT_FOUND: (404, 10009),

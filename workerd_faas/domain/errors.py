@@ -42,6 +42,7 @@ class Kind(enum.Enum):
     INVALID_SCHEDULE = "invalid_schedule"
     NAME_TAKEN = "name_taken"
     # Storage.
+    BINDING_INVALID = "binding_invalid"
     NAMESPACE_EXISTS = "namespace_exists"
     NAMESPACE_NOT_FOUND = "namespace_not_found"
     KEY_NOT_FOUND = "key_not_found"

@@ -61,7 +61,7 @@ class Consumer:
     The function that gets a queue's messages.
 
     Attributes:
-        dead_letter: Name of the queue for what could not be delivered.
+        dead_letter: Id of the queue for what could not be delivered.
         settings: As Wrangler sends them: `batch_size`, `max_retries`, `max_wait_time_ms`,
             `max_concurrency`, `retry_delay`; those that are set.
     """

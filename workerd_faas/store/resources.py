@@ -165,18 +165,18 @@ class SQLResources:
 
         await self._database.run(work)
 
-    async def consumers(self) -> Sequence[tuple[str, Consumer]]:
+    async def consumers(self) -> Sequence[tuple[str, str, Consumer]]:
         """
         See `usecases.storage.ports.Resources.consumers`.
         """
 
-        def work(cursor: Cursor) -> Sequence[tuple[str, Consumer]]:
+        def work(cursor: Cursor) -> Sequence[tuple[str, str, Consumer]]:
             columns = ", ".join(f"consumers.{name}" for name in _CONSUMER.split(", "))
             cursor.execute(
-                f"SELECT resources.account_id, {columns} FROM consumers"
+                f"SELECT resources.account_id, resources.name, {columns} FROM consumers"
                 " JOIN resources ON resources.id = consumers.queue_id"
             )
-            return [(row[0], _consumer_of(row[1:])) for row in cursor]
+            return [(row[0], row[1], _consumer_of(row[2:])) for row in cursor]
 
         return await self._database.run(work)
 

@@ -39,9 +39,9 @@ from workerd_faas.usecases.ports import (
 from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.serial import SerialByName
 from workerd_faas.usecases.sites.versions import Sites
-from workerd_faas.usecases.ties.ties import Ties
 from workerd_faas.usecases.storage.bindings import NoStorage
 from workerd_faas.usecases.storage.ports import StorageBindings
+from workerd_faas.usecases.ties.ties import Ties
 from workerd_faas.usecases.upload import Upload, check_env_size, merge_bindings
 from workerd_faas.wire.bundle import decode_bundle, encode_bundle
 

@@ -55,8 +55,36 @@ function kvCall(id, env, method, key, { query = "", metadata = null, value } = {
   return kv.fetch(request, kvEnv(env), { props: { namespace: id } });
 }
 
+const MAX_CHANGES = 10_000;
+const MAX_KEY = 512;
+const PAIR = ["key", "value", "base64", "expiration", "expiration_ttl", "metadata"];
+
+async function listOf(request) {
+  const list = await request.json();
+  if (!Array.isArray(list)) throw new Error("The body must be a JSON array.");
+  if (list.length > MAX_CHANGES) throw new Error(`At most ${MAX_CHANGES} keys at once.`);
+  return list;
+}
+
+function checkKey(key) {
+  if (typeof key !== "string" || key === "" || key === "." || key === "..") {
+    throw new Error(`A key must be a string that is not empty and not "." or "..".`);
+  }
+  const { length } = new TextEncoder().encode(key);
+  if (length > MAX_KEY) throw new Error(`A key has ${length} bytes; ${MAX_KEY} are allowed.`);
+}
+
+function checkPair(pair) {
+  checkKey(pair?.key);
+  const unknown = Object.keys(pair).find((name) => !PAIR.includes(name));
+  if (unknown !== undefined) throw new Error(`${JSON.stringify(unknown)} is not known.`);
+  if (typeof pair.value !== "string") throw new Error("A value must be a string.");
+  if (pair.base64) atob(pair.value);
+}
+
 async function putKeys(request, id, env) {
-  const pairs = await request.json();
+  const pairs = await listOf(request);
+  pairs.forEach(checkPair);
   const failed = [];
   let done = 0;
   await inParts(pairs, async ({ key, value, base64, expiration, expiration_ttl, metadata }) => {
@@ -77,7 +105,8 @@ async function putKeys(request, id, env) {
 }
 
 async function deleteKeys(request, id, env) {
-  const keys = await request.json();
+  const keys = await listOf(request);
+  keys.forEach(checkKey);
   await inParts(keys, (key) => kvCall(id, env, "DELETE", key));
   return { done: keys.length, failed: [] };
 }

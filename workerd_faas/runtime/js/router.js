@@ -4,11 +4,22 @@
 // fails or is asked by the daemon. `request.cf` is ours: the relay sets it on every request.
 
 import { THREW, UNAVAILABLE, errorPage } from "errors.js";
+import { runQueue } from "queue_event.js";
 import { runScheduled } from "scheduled.js";
 import { forgetShares } from "services.js";
 import { notStarted, traces } from "tail.js";
-import { health, load, ready, releaseFunction, releaseVersion, use } from "versions.js";
+import {
+  health,
+  load,
+  ready,
+  releaseFunction,
+  releaseVersion,
+  serveSite,
+  use,
+} from "versions.js";
 
+export { Assets } from "assets.js";
+export { RateLimit } from "ratelimit.js";
 export { Service } from "services.js";
 export { D1, KV, Nobody } from "storage.js";
 export { Tail } from "tail.js";
@@ -17,11 +28,20 @@ export default {
   fetch(request, env, ctx) {
     const version = request.cf?.version;
     const entry = ready(version, 0);
-    return entry === undefined ? first(request, env, ctx, version) : run(entry, request, env);
-export { Assets } from "assets.js";
-export { RateLimit } from "ratelimit.js";
+    return entry === undefined
+      ? first(request, env, ctx, version)
+      : answer(entry, request, env, ctx);
   },
 };
+
+function answer(entry, request, env, ctx) {
+  return entry.site === undefined ? run(entry, request, env) : serve(entry, request, env, ctx);
+}
+
+function serve(entry, request, env, ctx) {
+  const worker = entry.key === undefined ? undefined : (asked) => run(entry, asked, env);
+  return serveSite(entry, request, ctx, worker);
+}
 
 function run(entry, request, env) {
   return use(entry, env)
@@ -37,7 +57,7 @@ function threw(entry, request) {
 async function first(request, env, ctx, version) {
   if (typeof version !== "string") return internal(request, env, ctx);
   const { entry, error, reason } = await load(version, 0, env, ctx);
-  if (error === undefined) return run(entry, request, env);
+  if (error === undefined) return answer(entry, request, env, ctx);
   if (reason !== undefined) {
     traces.add(version, reason.function, notStarted(request, reason));
     ctx.waitUntil(traces.send(env.DAEMON));
@@ -61,6 +81,7 @@ function internal(request, env, ctx) {
     forgetShares(name);
     return Response.json({ released: reload && releaseFunction(name, env, ctx) });
   }
+  if (asked?.queue) return runQueue(asked.queue, request, env, ctx);
   if (asked?.scheduled) return runScheduled(asked.scheduled, env, ctx);
   return errorPage(request, UNAVAILABLE);
 }

@@ -23,8 +23,8 @@ export class Tail extends WorkerEntrypoint {
         traces.add(version, name, consumed);
         continue;
       }
-      const { request, rpcMethod } = event.event ?? {};
-      if (request !== undefined || rpcMethod !== undefined) count++;
+      const { request, rpcMethod, batchSize } = event.event ?? {};
+      if (request !== undefined || rpcMethod !== undefined || batchSize !== undefined) count++;
       traces.add(version, name, event);
       own.push(event);
     }

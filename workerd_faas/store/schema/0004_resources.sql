@@ -24,7 +24,7 @@ CREATE TABLE consumers (
     -- A queue has one consumer.
     queue_id    TEXT NOT NULL UNIQUE REFERENCES resources (id) ON DELETE CASCADE,
     function    TEXT NOT NULL,
-    -- The name of the queue that takes what could not be delivered.
+    -- The id of the queue that takes what could not be delivered.
     dead_letter TEXT,
     -- JSON.
     settings    TEXT NOT NULL,

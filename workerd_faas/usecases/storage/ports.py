@@ -5,6 +5,7 @@ from typing import Any, BinaryIO, Protocol
 
 import attrs
 
+from workerd_faas.domain.model import Binding, Code
 from workerd_faas.domain.resources import Consumer, Resource, ResourceKind
 from workerd_faas.domain.routing import Route
 
@@ -100,6 +101,20 @@ class Dispatch(Protocol):
         """
 
 
+class StorageBindings(Protocol):
+    """
+    Checks what an upload binds.
+    """
+
+    async def bound(self, account_id: str, function: str, code: Code) -> tuple[Binding, ...]:
+        """
+        The upload's bindings, with ids in the place of names, and those that every function has.
+
+        Raises:
+            Problem: `BINDING_INVALID` when one is to something that the account does not own.
+        """
+
+
 class Resources(Protocol):
     """
     The accounts' namespaces, databases and queues. Each method is one transaction.
@@ -166,7 +181,7 @@ class Resources(Protocol):
             Problem: as `get`.
         """
 
-    async def consumers(self) -> Sequence[tuple[str, Consumer]]:
+    async def consumers(self) -> Sequence[tuple[str, str, Consumer]]:
         """
-        All there are, each with its account.
+        All there are, each with its account and its queue's name.
         """

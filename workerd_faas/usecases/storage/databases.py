@@ -1,0 +1,262 @@
+"""D1 databases from outside: SQL, files of SQL in and out."""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.model import Principal
+from workerd_faas.domain.resources import Resource, ResourceKind
+from workerd_faas.usecases.storage.inventory import Inventory
+from workerd_faas.usecases.storage.ports import StateAnswer, StateQuestion
+
+TRANSFER_SECONDS: Final = 3600.0
+"""How long a file of SQL is kept for the client that uploads or downloads it."""
+
+MAX_TRANSFERS: Final = 100
+MAX_SQL_BYTES: Final = 10 << 20
+MAX_PARAMS: Final = 100
+
+
+@attrs.define(eq=False)
+class Transfer:
+    """
+    A file of SQL on its way in or out; who knows its token may send or fetch it.
+
+    Attributes:
+        etag: MD5 of an upload in hex, as the client said and the server found.
+        outcome: What became of it, once it has been done.
+    """
+
+    token: str
+    account_id: str
+    database_id: str
+    path: Path
+    etag: str = ""
+    uploaded: bool = False
+    outcome: Mapping[str, Any] | None = None
+    expiry: IDelayedCall | None = None
+
+
+@attrs.define(kw_only=True, eq=False)
+class Databases:
+    """
+    The verbs. The account's own state cell does the work.
+
+    Attributes:
+        directory: Where files of SQL are kept meanwhile; emptied at the start.
+    """
+
+    inventory: Inventory
+    directory: Path
+    reactor: IReactorTime
+    _transfers: dict[str, Transfer] = attrs.Factory(dict)
+
+    async def find(self, principal: Principal, account_id: str, id_or_name: str) -> Resource:
+        """
+        Raises:
+            Problem: `DATABASE_NOT_FOUND`, `FORBIDDEN`.
+        """
+        return await self.inventory.find(principal, account_id, ResourceKind.D1, id_or_name)
+
+    async def info(self, database: Resource) -> Mapping[str, Any]:
+        """
+        `num_tables` and `file_size`.
+
+        Raises:
+            Problem: `UNAVAILABLE`.
+        """
+        found: Mapping[str, Any] = await self._ask(database, "GET", "/d1")
+        return found
+
+    async def query(
+        self, database: Resource, statements: Sequence[Mapping[str, Any]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """
+        Run `[{"sql", "params"?}]`, each of one or more statements, in one transaction; returns
+        `{"columns", "rows", "meta"}` a statement.
+
+        Raises:
+            Problem: `SQL_FAILED` with SQLite's message: then nothing was changed.
+        """
+
+        async def work() -> Sequence[Mapping[str, Any]]:
+            body = json.dumps(statements).encode()
+            found: Sequence[Mapping[str, Any]] = await self._ask(
+                database, "POST", "/d1/query", body
+            )
+            return found
+
+        return await self.inventory.owned(work)
+
+    # Files in.
+
+    def begin_import(self, database: Resource, etag: str) -> Transfer:
+        """
+        A place for a file with this MD5.
+
+        Raises:
+            Problem: `TOO_MANY_REQUESTS`.
+        """
+        return self._new_transfer(database, etag)
+
+    def transfer(self, token: str) -> Transfer:
+        """
+        The transfer that a URL names.
+
+        Raises:
+            Problem: `NOT_FOUND`.
+        """
+        found = self._transfers.get(token)
+        if found is None:
+            raise Problem(kind=Kind.NOT_FOUND, message="This file is not known, or not any more.")
+        return found
+
+    async def ingest(self, database: Resource, token: str) -> Mapping[str, Any]:
+        """
+        Run an uploaded file in one transaction; `{"num_queries", "meta"}`.
+
+        Raises:
+            Problem: `SQL_FAILED`: then nothing was changed; `NOT_FOUND`.
+        """
+        transfer = self._own_transfer(database, token)
+        if not transfer.uploaded:
+            raise Problem(kind=Kind.BAD_REQUEST, message="The file has not been uploaded.")
+        if transfer.outcome is not None:
+            return transfer.outcome
+
+        async def work() -> Mapping[str, Any]:
+            with transfer.path.open("rb") as file:
+                found: Mapping[str, Any] = await self._ask(database, "POST", "/d1/import", file)
+            return found
+
+        transfer.outcome = await self.inventory.owned(work)
+        return transfer.outcome
+
+    # Files out.
+
+    async def export(self, database: Resource, options: Mapping[str, Any]) -> Transfer:
+        """
+        Write the database as SQL into a file.
+
+        Args:
+            options: `no_schema`, `no_data`, `tables`.
+
+        Raises:
+            Problem: `SQL_FAILED` when it cannot be exported (virtual tables).
+        """
+        transfer = self._new_transfer(database, "")
+        question = StateQuestion(
+            kind="manage",
+            id=database.id,
+            method="POST",
+            target="/d1/export",
+            body=json.dumps(options).encode(),
+        )
+        with transfer.path.open("wb") as file:
+            answer = await self.inventory.cells.ask(database.account_id, question, file)
+        if answer.status != 200:
+            self._end(transfer.token)
+            raise _failed(answer)
+        transfer.uploaded = True
+        return transfer
+
+    async def start(self) -> None:
+        """
+        Clear away what an earlier run left.
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in self.directory.iterdir():
+            file.unlink()
+
+    async def stop(self) -> None:
+        """
+        Forget all transfers.
+        """
+        for token in tuple(self._transfers):
+            self._end(token)
+
+    def _new_transfer(self, database: Resource, etag: str) -> Transfer:
+        if len(self._transfers) >= MAX_TRANSFERS:
+            raise Problem(
+                kind=Kind.TOO_MANY_REQUESTS,
+                message="Too many files are being transferred: try again later.",
+                retry_after=60,
+            )
+        token = secrets.token_hex(16)
+        made = Transfer(
+            token, database.account_id, database.id, self.directory / f"{token}.sql", etag
+        )
+        made.expiry = self.reactor.callLater(TRANSFER_SECONDS, self._end, token)
+        self._transfers[token] = made
+        return made
+
+    def _own_transfer(self, database: Resource, token: str) -> Transfer:
+        transfer = self.transfer(token)
+        if transfer.database_id != database.id:
+            raise Problem(kind=Kind.NOT_FOUND, message="This file is another database's.")
+        return transfer
+
+    def _end(self, token: str) -> None:
+        transfer = self._transfers.pop(token, None)
+        if transfer is None:
+            return
+        if transfer.expiry is not None and transfer.expiry.active():
+            transfer.expiry.cancel()
+        with suppress(OSError):
+            transfer.path.unlink()
+
+    async def _ask(self, database: Resource, method: str, target: str, body: Any = None) -> Any:
+        question = StateQuestion(
+            kind="manage", id=database.id, method=method, target=target, body=body
+        )
+        answer = await self.inventory.cells.ask(database.account_id, question)
+        if answer.status != 200:
+            raise _failed(answer)
+        return json.loads(answer.body)
+
+
+def check_statements(document: Any) -> Sequence[Mapping[str, Any]]:
+    """
+    The statements of `{"sql", "params"?}`, of an array of these, or of `{"batch": [...]}`.
+
+    Raises:
+        Problem: `BAD_REQUEST`.
+    """
+    if isinstance(document, dict) and "batch" in document:
+        document = document["batch"]
+    given = document if isinstance(document, list) else [document]
+    checked = []
+    for each in given:
+        sql = each.get("sql") if isinstance(each, dict) else None
+        params = each.get("params") or [] if isinstance(each, dict) else []
+        if (
+            not isinstance(sql, str)
+            or not isinstance(params, list)
+            or len(params) > MAX_PARAMS
+            or any(isinstance(value, dict | list) for value in params)
+        ):
+            raise Problem(
+                kind=Kind.BAD_REQUEST,
+                message='The body must be {"sql": string, "params": [string, number or null]}.',
+            )
+        checked.append({"sql": sql, "params": params})
+    return checked
+
+
+def _failed(answer: StateAnswer) -> Problem:
+    try:
+        message = json.loads(answer.body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return Problem(
+            kind=Kind.UNAVAILABLE,
+            message=f"The account's storage did not do this (it answered {answer.status}).",
+            retry_after=1,
+        )
+    return Problem(kind=Kind.SQL_FAILED, message=str(message))
