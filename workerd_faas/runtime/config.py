@@ -22,8 +22,8 @@ _COMPATIBILITY_DATE: Final = "2026-11-17"
 _COLLECT: Final = "__workerd_faas_gc"
 """What V8 calls its garbage collection for our Workers."""
 
-_ESCAPES: Final = {
-    '"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t",
+_ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)} | {
+    ord('"'): '\\"', ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t",
 }  # fmt: skip
 
 
@@ -37,11 +37,7 @@ def quoted(text: str) -> str:
     if "\0" in text:
         raise ValueError("a Cap'n Proto text cannot hold NUL")
     text.encode()
-    return '"' + "".join(_ESCAPES.get(c) or _printed(c) for c in text) + '"'
-
-
-def _printed(character: str) -> str:
-    return f"\\x{ord(character):02x}" if ord(character) < 0x20 or character == "\x7f" else character
+    return f'"{text.translate(_ESCAPES)}"'
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +50,8 @@ class FunctionCell:
         daemon: The unix socket of the daemon for this cell.
         state: The unix socket behind which the state cells are, if it may use any.
         loaded_versions: How many versions its router keeps loaded.
+        files: The directory with the account's files of sites, if it may serve sites.
+        files_of_all: Whether there is a directory for each account in it.
     """
 
     listen: Path
@@ -62,6 +60,8 @@ class FunctionCell:
     egress: Egress
     loaded_versions: int
     state: Path | None = None
+    files: Path | None = None
+    files_of_all: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +96,12 @@ def render_function_cell(cell: FunctionCell) -> str:
         bindings += [
             '(name = "STATE", service = "state")',
             f'(name = "D1_TEMPLATE", wrapped = {template})',
+        ]
+    if cell.files is not None:
+        services.append(f'(name = "files", disk = (path = {quoted(str(cell.files))}))')
+        bindings += [
+            '(name = "FILES", service = "files")',
+            f'(name = "FILES_OF_ALL", json = "{"true" if cell.files_of_all else "false"}")',
         ]
     services.insert(0, _worker(cell.modules, bindings))
     return _config(services, cell.listen)

@@ -5,7 +5,7 @@
 // once; it tells us when it changes, before it answers whoever changed it.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
-import { load, ready, use } from "versions.js";
+import { load, ready, serveSite, use } from "versions.js";
 
 /** How deep functions may call one another. */
 export const DEPTH_MOST = 16;
@@ -28,7 +28,7 @@ export class Service extends WorkerEntrypoint {
   }
 
   fetch(request) {
-    return withTarget(this, (target) => target.fetch(request));
+    return withTarget(this, (target) => target.fetch(request), request);
   }
 }
 
@@ -44,16 +44,26 @@ function property(self, name) {
   return method;
 }
 
-function withTarget({ ctx, env }, call) {
+/** `request` is what the call brings if it is a request. */
+function withTarget({ ctx, env }, call, request) {
   const { props } = ctx;
   checkDepth(props);
+  const reach = (entry) =>
+    request !== undefined && entry.site !== undefined && props.entrypoint === undefined
+      ? throughSite(entry, props, env, ctx, request)
+      : send(entry, props, env, call);
   const entry = findNow(props, env, ctx);
-  return entry === undefined
-    ? find(props, env, ctx).then((found) => send(found, props, env, call))
-    : send(entry, props, env, call);
+  return entry === undefined ? find(props, env, ctx).then(reach) : reach(entry);
 }
 
-function send(entry, { entrypoint, props }, env, call) {
+/** A request to a function with assets meets them first, as one from outside does. */
+function throughSite(entry, props, env, ctx, request) {
+  const worker = (asked) => send(entry, props, env, (target) => target.fetch(asked));
+  return serveSite(entry, request, ctx, entry.key === undefined ? undefined : worker);
+}
+
+function send(entry, { service, entrypoint, props }, env, call) {
+  if (entry.key === undefined) throw new Error(`The function "${service}" has assets and no code.`);
   const result = call(use(entry, env).getEntrypoint(entrypoint, { props: props ?? {} }));
   result.then(undefined, (error) => {
     // Nothing was invoked then, so no tail will come.

@@ -5,12 +5,15 @@ import { objects } from "bindings.js";
 import { Pace } from "collect.js";
 import { collect, decode, evict, PRIVATE, whenStarted } from "document.js";
 import { LOAD_FAILED, UNAVAILABLE } from "errors.js";
+import { openSite } from "site.js";
 
 /**
  * What is ready to run, by slot. Bounded: the least recently used is evicted for a new one, among
  * those with nothing pending. `pending` counts invocations whose tail has not come yet: requests,
  * calls of other functions, streams, sockets and `waitUntil` work, which an eviction would cut off.
  * (A function that calls itself by `ctx.exports` can only make its own count too low.)
+ *
+ * `site` is there if the version has assets, and then `key` may be missing: there is no code.
  *
  * The slot is the version's id. A version that calls other functions has one more for each depth at
  * which others call it, since the depth is a part of its bindings.
@@ -32,6 +35,19 @@ let renewals = 0;
 
 /** When our own isolate collects its garbage. */
 const pace = new Pace();
+
+/** Answer a request to a version with a site, by `worker` (if it has one) when that is asked. */
+export function serveSite(entry, request, ctx, worker) {
+  entry.used = ++uses;
+  return entry.site.serve(request, ctx, worker);
+}
+
+/** The site of a version that is loaded at some depth. */
+export function siteOf(version) {
+  const entry = loaded.get(version);
+  if (entry !== undefined) return entry.site;
+  for (const other of loaded.values()) if (other.version === version) return other.site;
+}
 
 /** Count an invocation and return the isolate to send it to. */
 export function use(entry, env) {
@@ -98,6 +114,7 @@ export async function launch(version, depth, env, ctx) {
     function: undefined,
     slot: version,
     leaf: true,
+    site: undefined,
     used: ++uses,
     pending: 0,
     lost: false,
@@ -110,6 +127,10 @@ export async function launch(version, depth, env, ctx) {
   } catch (error) {
     console.error(`version ${version} could not be fetched: ${error}`);
     return { error: UNAVAILABLE };
+  }
+  if (code === undefined) {
+    entry.key = undefined;
+    return { entry };
   }
   try {
     await whenStarted(env.LOADER.get(entry.key, () => code).getEntrypoint(PRIVATE));
@@ -134,6 +155,7 @@ export async function launch(version, depth, env, ctx) {
   return { entry };
 }
 
+/** The code of a version, undefined if it is a site and nothing else; fills the entry. */
 async function fetchCode(entry, depth, env, ctx) {
   const path = "http://daemon/versions/" + encodeURIComponent(entry.version);
   const response = await env.DAEMON.fetch(path);
@@ -142,6 +164,8 @@ async function fetchCode(entry, depth, env, ctx) {
   entry.function = header.function;
   entry.leaf = !header.bindings.some(({ type }) => type === "service");
   if (!entry.leaf) entry.slot = slotOf(entry.version, depth);
+  if (header.site !== undefined) entry.site ??= await openSite(header, env);
+  if (header.main === "") return undefined;
   Object.assign(code.env, objects(header, ctx, env, depth));
   code.globalOutbound = env.INTERNET;
   code.tails = [ctx.exports.Tail({ props: tailProps(entry, header, depth) })];
@@ -181,9 +205,9 @@ export async function evictOldest(except, env) {
 }
 
 /** Let go of an isolate: what runs in it goes on and ends. */
-export function release(entry, env) {
+export async function release(entry, env) {
   forget(entry);
-  return evict(env.LOADER.get(entry.key, entry.reload).getEntrypoint(PRIVATE));
+  if (entry.key !== undefined) await evict(env.LOADER.get(entry.key, entry.reload).getEntrypoint(PRIVATE));
 }
 
 /** Let go of all isolates of a version; whether there were any. */

@@ -52,6 +52,7 @@ class AssetSessions:
     """
     Attributes:
         owner: Whose function a name is; None for a name that is free.
+        servable: Whether this installation has what serves sites.
     """
 
     files: AssetFiles
@@ -60,6 +61,7 @@ class AssetSessions:
     clock: WallClock
     in_thread: InThread
     owner: Callable[[str], str | None]
+    servable: bool = True
     limits: AssetLimits = attrs.Factory(AssetLimits)
     _manifests: "OrderedDict[tuple[str, str], Mapping[str, int]]" = attrs.Factory(OrderedDict)
 
@@ -71,11 +73,17 @@ class AssetSessions:
             read: Gives the manifest; called once access has been granted.
 
         Raises:
-            Problem: `FORBIDDEN`, `INVALID_NAME`, `NAME_TAKEN`, `ASSETS_INVALID`,
+            Problem: `FORBIDDEN`, `INVALID_NAME`, `NAME_TAKEN`, `UNSUPPORTED`, `ASSETS_INVALID`,
                 `ASSETS_TOO_LARGE`, `STORAGE_FULL`.
         """
         account_for(target.principal, target.account_id)
         check_function_name(target.function)
+        if not self.servable:
+            raise Problem(
+                kind=Kind.UNSUPPORTED,
+                message="This installation cannot serve static assets: npm's package miniflare is "
+                "missing, which `make setup` installs.",
+            )
         if self.owner(target.function) not in (None, target.account_id):
             raise Problem(
                 kind=Kind.NAME_TAKEN,

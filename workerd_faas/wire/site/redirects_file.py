@@ -10,16 +10,17 @@ from typing import Any, Final
 import attrs
 
 from workerd_faas.wire.site.rules import PLACEHOLDER, SPLAT, Ignored, lines_of
-from workerd_faas.wire.site.urls import SPACE, BadRule, host_of, normalised
+from workerd_faas.wire.site.urls import NO_LINE_END, SPACE, BadRule, host_of, normalised
 
 MAX_STATIC: Final = 2000
 MAX_DYNAMIC: Final = 100
 STATUSES: Final = frozenset({200, 301, 302, 303, 307, 308})
 PROXY: Final = 200
 
+_WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.0*)?")
 _SPACES: Final = re.compile(f"[{re.escape(SPACE)}]+")
-_COMMENT: Final = re.compile(f"[{re.escape(SPACE)}]+#.*$", re.DOTALL)
-_TO_INDEX: Final = re.compile(r".*/index(.html)?", re.DOTALL)
+_COMMENT: Final = re.compile(f"[{re.escape(SPACE)}]+#{NO_LINE_END}*\\Z")
+_TO_INDEX: Final = re.compile(rf"/index({NO_LINE_END}html)?\Z")
 
 
 @attrs.define
@@ -83,7 +84,7 @@ class _Reader:
         return static
 
     def _check_loop(self, source: str, target: str) -> None:
-        to_index = host_of(target) is None and _TO_INDEX.fullmatch(target)
+        to_index = host_of(target) is None and _TO_INDEX.search(target)
         from_root = source.endswith("/") and self.html_handling != "none"
         if to_index and (source.endswith("/*") or from_root):
             raise BadRule(
@@ -93,7 +94,7 @@ class _Reader:
 
 
 def _status(text: str) -> int:
-    status = int(text) if text.isascii() and text.isdigit() and len(text) < 5 else 0
+    status = int(text.partition(".")[0]) if _WHOLE_NUMBER.fullmatch(text) else 0
     if status not in STATUSES:
         raise BadRule(
             f"Valid status codes are 200, 301, 302 (default), 303, 307, or 308. Got {text[:20]}."

@@ -12,7 +12,10 @@ SPACE: Final = (
 )
 """White space as JavaScript has it, which is what the rules are specified by."""
 
-_ABSOLUTE: Final = re.compile(r"https://+([^/]+)/?(.*)", re.DOTALL)
+NO_LINE_END: Final = r"[^\n\r\u2028\u2029]"
+"""What a dot stands for in JavaScript's regular expressions."""
+
+_ABSOLUTE: Final = re.compile(rf"https://+([^/]+)/?({NO_LINE_END}*)")
 _PORT: Final = re.compile(r".*:\d+$", re.ASCII)
 _DOT: Final = frozenset({".", "%2e"})
 _DOUBLE_DOT: Final = frozenset({"..", ".%2e", "%2e.", "%2e%2e"})
