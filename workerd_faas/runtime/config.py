@@ -19,6 +19,12 @@ SOCKET_NAME: Final = "http"
 _COMPATIBILITY_DATE: Final = "2026-11-17"
 """Of our own Workers; the functions' dates are their own."""
 
+_FLAGS: Final = '"experimental", "service_binding_extra_handlers"'
+"""
+The worker loader is what "experimental" is for, `scheduled()` and `queue()` of functions what the
+other one is for. Loaded code is never given them.
+"""
+
 _COLLECT: Final = "__workerd_faas_gc"
 """What V8 calls its garbage collection for our Workers."""
 
@@ -141,11 +147,11 @@ const config :Workerd.Config = (
 
 def _worker(modules: Iterable[tuple[str, str]], bindings: Iterable[str]) -> str:
     listed = ", ".join(_module(name, text) for name, text in modules)
-    # The worker loader is what "experimental" is for; loaded code is never given that flag.
     return (
         f'(name = "main", worker = (modules = [{listed}], '
         f"compatibilityDate = {quoted(_COMPATIBILITY_DATE)}, "
-        f'compatibilityFlags = ["experimental"], bindings = [{", ".join(bindings)}]))'
+        f"compatibilityFlags = [{_FLAGS}], "
+        f"bindings = [{', '.join(bindings)}]))"
     )
 
 
