@@ -15,6 +15,7 @@ from workerd_faas.cli.commands.deployments import deployments, rollback
 from workerd_faas.cli.commands.functions import delete, list_functions, open_function
 from workerd_faas.cli.commands.init import init
 from workerd_faas.cli.commands.login import login, logout, whoami
+from workerd_faas.cli.commands.logs import logs, tail
 from workerd_faas.cli.commands.versions import versions
 from workerd_faas.cli.failure import Exit, Failure
 from workerd_faas.cli.terminal import error_console
@@ -64,9 +65,11 @@ for command in (
     list_functions,
     login,
     logout,
+    logs,
     open_function,
     rollback,
     sessions,
+    tail,
     token,
     versions,
     whoami,

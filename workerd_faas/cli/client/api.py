@@ -102,6 +102,17 @@ class Api:
                 break
         return found
 
+    def page(self, *path: str, query: Mapping[str, str]) -> tuple[list[Any], str]:
+        """
+        Read one page of a list that comes with a cursor; the cursor is empty when there is no more.
+
+        Raises: as `call`.
+        """
+        envelope = self._envelope(self._authorised("GET", self._url(path, query), None, None, True))
+        result, info = envelope.get("result"), envelope.get("result_info")
+        cursor = info.get("cursor") if isinstance(info, dict) else None
+        return result if isinstance(result, list) else [], str(cursor or "")
+
     def call(
         self,
         method: str,
