@@ -105,7 +105,9 @@ def tail(
         note("stopped")
 
 
-def _watch(logs_api: LogsApi, function: str, filters: Sequence[dict[str, Any]]) -> Generator[Event, None, None]:
+def _watch(
+    logs_api: LogsApi, function: str, filters: Sequence[dict[str, Any]]
+) -> Generator[Event, None, None]:
     """
     Events, over as many tails as it takes.
     """
