@@ -101,6 +101,7 @@ def render_function_cell(cell: FunctionCell) -> str:
         template = f'(moduleName = "cloudflare-internal:d1-api", innerBindings = [{nobody}])'
         bindings += [
             '(name = "STATE", service = "state")',
+            '(name = "CODEC", queue = (name = "main", entrypoint = "Codec"))',
             f'(name = "D1_TEMPLATE", wrapped = {template})',
         ]
     if cell.files is not None:

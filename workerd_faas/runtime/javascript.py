@@ -3,7 +3,13 @@
 from importlib import resources
 from typing import Final
 
-_SHARED: Final = ("document.js", "inside.js", "client_kv.js", "client_ratelimit.js")
+_SHARED: Final = (
+    "document.js",
+    "inside.js",
+    "client_kv.js",
+    "client_queue.js",
+    "client_ratelimit.js",
+)
 ROUTER: Final = (
     "router.js",
     *_SHARED,

@@ -10,6 +10,7 @@ const MAKERS = {
   d1: (props, { ctx, header }) => ctx.exports.D1({ props: stored(header, props.id) }),
   kv_namespace: (props, { ctx, header }) =>
     ctx.exports.KV({ props: stored(header, props.namespace_id) }),
+  queue: (props, { ctx, header }) => ctx.exports.Queue({ props: stored(header, props.id) }),
   assets: (_props, { ctx, header }) =>
     ctx.exports.Assets({ props: { version: header.version.id } }),
   ratelimit: ({ namespace_id, simple }, { ctx, header: { account } }) =>

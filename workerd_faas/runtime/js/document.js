@@ -1,6 +1,6 @@
 // From a load document (see workerd_faas/wire/bundle.py) to what the worker loader takes.
 
-import { prelude } from "inside.js";
+import { flags, prelude } from "inside.js";
 
 const MAGIC = 0x57464c31; // "WFL1"
 const PREFIX_SIZE = 8;
@@ -136,7 +136,7 @@ export function decode(buffer) {
     header,
     code: {
       compatibilityDate: header.compatibility_date,
-      compatibilityFlags: header.compatibility_flags,
+      compatibilityFlags: flags(header),
       mainModule: MAIN,
       modules,
       env: header.env,

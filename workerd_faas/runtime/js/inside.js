@@ -4,6 +4,7 @@
 // Only functions that have such bindings get any of it.
 
 import kvSource from "client_kv.js";
+import queueSource from "client_queue.js";
 import ratelimitSource from "client_ratelimit.js";
 
 const PREFIX = "__workerd_faas_";
@@ -19,6 +20,13 @@ const CLIENTS = {
     imports: "KvNamespace",
     make: (name) => `env[${name}] = new KvNamespace(env[${name}]);`,
   },
+  queue: {
+    module: PREFIX + "queue.js",
+    source: queueSource,
+    imports: "Queue",
+    make: (name, { format, delay }) =>
+      `env[${name}] = new Queue(env[${name}], ${JSON.stringify({ format, delay })});`,
+  },
   ratelimit: {
     module: PREFIX + "ratelimit.js",
     source: ratelimitSource,
@@ -31,6 +39,15 @@ const CLIENTS = {
     make: (name) => `if (template) env[${name}] = new template.constructor(env[${name}]);`,
   },
 };
+
+const RPC_BY_DEFAULT = "2024-04-03";
+
+/** The flags for the loader. A queue's messages may have to be serialized by the router, over RPC. */
+export function flags({ compatibility_date, compatibility_flags, bindings }) {
+  const wants = bindings.some(({ type }) => type === "queue");
+  const has = compatibility_date >= RPC_BY_DEFAULT || compatibility_flags.includes("rpc");
+  return wants && !has ? [...compatibility_flags, "rpc"] : compatibility_flags;
+}
 
 /** Add what these bindings need to `modules`; returns what must be imported before all else. */
 export function prelude(bindings, modules) {
@@ -45,7 +62,9 @@ export function prelude(bindings, modules) {
   }
   const template = JSON.stringify(D1_TEMPLATE);
   lines.push(`const template = env[${template}];`, `delete env[${template}];`);
-  for (const { type, name } of wanted) lines.push(CLIENTS[type].make(JSON.stringify(name)));
+  for (const { type, name, props } of wanted) {
+    lines.push(CLIENTS[type].make(JSON.stringify(name), props));
+  }
   modules[ENV] = { js: lines.join("\n") };
   return `import "./${ENV}";\n`;
 }

@@ -21,7 +21,7 @@ import {
 export { Assets } from "assets.js";
 export { RateLimit } from "ratelimit.js";
 export { Service } from "services.js";
-export { D1, KV, Nobody } from "storage.js";
+export { Codec, D1, KV, Nobody, Queue } from "storage.js";
 export { Tail } from "tail.js";
 
 export default {

@@ -20,6 +20,9 @@ _INSIDE: Final = frozenset({BindingKind.KV_NAMESPACE, BindingKind.D1, BindingKin
 
 _FLAG: Final = "disallow_importable_env"
 
+_JSON_FLAG: Final = "queues_json_messages"
+_JSON_DATE: Final = "2024-03-18"
+
 
 class NoStorage:
     """
@@ -55,6 +58,7 @@ class OwnStorage:
         bindings = [await self._checked(account_id, binding) for binding in code.bindings]
         if _wants_default(code):
             bindings.append(await self._default(account_id, function))
+        bindings = [_with_format(binding, code) for binding in bindings]
         inside = next((each for each in bindings if each.kind in _INSIDE), None)
         if inside is not None and _FLAG in code.compatibility_flags:
             raise Problem(
@@ -104,6 +108,18 @@ class OwnStorage:
         )
         value = {"id": database.id, "default": True}
         return Binding(name=DEFAULT_DATABASE, kind=BindingKind.D1, value=value)
+
+
+def _with_format(binding: Binding, code: Code) -> Binding:
+    """
+    Of a queue: how messages are sent that do not say how.
+    """
+    if binding.kind is not BindingKind.QUEUE:
+        return binding
+    as_json = _JSON_FLAG in code.compatibility_flags or (
+        code.compatibility_date >= _JSON_DATE and f"no_{_JSON_FLAG}" not in code.compatibility_flags
+    )
+    return attrs.evolve(binding, value={**binding.value, "format": "json" if as_json else "v8"})
 
 
 def _wants_default(code: Code) -> bool:
