@@ -3,7 +3,10 @@
 import asyncio
 import datetime
 import os
+import resource
 import ssl
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from tests.ingress.harness import GET, HOST, RelayCase, Wire, in_asyncio, ok, twisted, until
 from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.listen import ListenError, parse_tls_endpoint
+from workerd_faas.ingress.service import room_for_connections
 
 
 def write_certificate(key_path: Path, certificate_path: Path, name: str) -> None:
@@ -131,6 +135,51 @@ class Endpoints(RelayCase):
             wire.close()
         await twisted(ingress.stop())
         assert not os.path.exists(path)  # noqa: PTH110
+
+
+class Descriptors(RelayCase):
+    """
+    Descriptors run out.
+    """
+
+    @in_asyncio
+    async def test_revived(self) -> None:
+        """
+        A port that has stopped accepting, as uvloop's do for want of descriptors, accepts again.
+        """
+        for _ in range(2):
+            self.ingress._ports[0]._server.close()
+            await until(lambda: self.ingress._ports[0]._server.sockets)
+            assert (await self.ask(GET)).status == 200
+        await twisted(self.ingress.drain(0))
+        with pytest.raises(IndexError):
+            await self.connect()
+
+    def test_room(self) -> None:
+        """
+        There are never more clients than there are descriptors for, nor more than allowed.
+        """
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert room_for_connections(20) == 20
+        assert 16 <= room_for_connections(1 << 40) < descriptors
+
+    def test_run_out(self) -> None:
+        """
+        With few descriptors and many clients, some are told so, nobody spins, and all is well
+        again when they have gone.
+        """
+        output = subprocess.run(
+            [sys.executable, "-m", "tests.ingress.few_descriptors"],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=Path(__file__).parents[2],
+        ).stdout
+        crowd, busy, after = output.split()
+        assert crowd == "503"
+        assert float(busy) < 0.5
+        assert after == "404"
 
 
 class Drain(RelayCase):

@@ -83,7 +83,7 @@ class ClientConnection(asyncio.Protocol):
         relay.timers.add(self)
         if relay.draining:
             self._close()
-        elif len(relay.connections) > relay.limits.connections:
+        elif len(relay.connections) > relay.most_connections:
             self._refuse(Malformed("There are too many connections: try again later.", 503))
 
     def data_received(self, data: bytes) -> None:

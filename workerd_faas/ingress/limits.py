@@ -29,7 +29,7 @@ class RelayLimits:
         discard_bytes: What is read and dropped of a request body after its response, so that the
             connection can be kept.
         buffered_bytes: Of a client's input that cannot be passed on yet.
-        connections: Clients at once; the next ones get 503.
+        connections: Clients at once, if there are descriptors for them; the next ones get 503.
         idle_connections: Kept to one cell.
         idle_connection_seconds: workerd closes a connection after 15 s without a request; ours
             are gone before.

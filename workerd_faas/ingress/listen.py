@@ -74,7 +74,8 @@ class ListeningPort:
     _make_protocol: MakeProtocol
     _port: Any
     _socket: socket.socket
-    _server: asyncio.AbstractServer | None = None
+    _server: Any = None
+    _reviving: "asyncio.Task[None] | None" = None
     _log: ClassVar[Logger] = Logger()
 
     async def accept(self) -> None:
@@ -92,17 +93,45 @@ class ListeningPort:
             create: Any = self._loop.create_unix_server
         else:
             create = self._loop.create_server
-        self._server = await create(self._make_protocol, **options)
+        server = await create(self._make_protocol, **options)
+        if self._port is None:
+            server.close()
+        else:
+            self._server = server
+
+    def revive(self) -> None:
+        """
+        uvloop stops accepting for good when an accept fails for want of descriptors and its one
+        spare descriptor is gone as well: begin again then.
+        """
+        if self._port is None or self._reviving is not None or self._accepts():
+            return
+        self._log.error("{endpoint} had stopped accepting", endpoint=self.endpoint)
+        self._reviving = self._loop.create_task(self.accept())
+        self._reviving.add_done_callback(self._revived)
+
+    def _accepts(self) -> bool:
+        try:
+            return self._server is not None and bool(self._server.sockets)
+        except RuntimeError:
+            return False
+
+    def _revived(self, reviving: "asyncio.Task[None]") -> None:
+        self._reviving = None
+        if reviving.exception() is not None:
+            self._log.error(
+                "{endpoint}: {error}", endpoint=self.endpoint, error=repr(reviving.exception())
+            )
 
     async def close(self) -> None:
         """
         Accept no more; connections that were accepted go on. Idempotent.
         """
         server, self._server = self._server, None
+        port, self._port = self._port, None
         if server is not None:
             server.close()
         self._socket.close()
-        port, self._port = self._port, None
         if port is not None:
             await port.stopListening()
 

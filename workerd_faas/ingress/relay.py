@@ -58,6 +58,7 @@ class Relay:
     The relay's memory.
 
     Attributes:
+        most_connections: Clients at once.
         connections: Every client's connection.
         silence: Of them, those from which nothing is read for the moment.
         draining: Nothing new is begun.
@@ -77,6 +78,7 @@ class Relay:
     pool: Pool
     heads: RequestHeads
     misses: Misses
+    most_connections: int = 50_000
     connections: set[Connected] = attrs.Factory(set)
     silence: Silence = attrs.Factory(Silence)
     draining: bool = False

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from workerd_faas.ingress.relay import Relay
 from workerd_faas.ingress.timers import Timers
 from workerd_faas.usecases.ports import Cells
 
+_OTHER_DESCRIPTORS = 128
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 5.0
 
@@ -92,12 +94,13 @@ class Ingress:
             use_forwarded_host=use_forwarded_host,
             proxies=tuple(trusted_proxies),
             access_log=access_log,
+            most_connections=room_for_connections(limits.connections),
             pool=Pool(loop, timers, limits),
             heads=RequestHeads(limits, base_domain),
             misses=Misses(most=limits.misses_per_minute),
         )
         self._next_look = 0.0
-        timers.each_tick(self._look_at_certificates)
+        timers.each_tick(self._look_at_ports)
 
     _log = Logger()
 
@@ -192,9 +195,22 @@ class Ingress:
         while not done() and self._reactor.seconds() < end:
             await deferLater(self._reactor, _POLL_SECONDS)
 
-    def _look_at_certificates(self, now: float) -> None:
+    def _look_at_ports(self, now: float) -> None:
+        for port in self._ports:
+            port.revive()
         if now >= self._next_look:
             self._next_look = now + self._relay.limits.certificate_seconds
             for port in self._ports:
                 if port.certificates is not None:
                     port.certificates.reload_if_changed()
+
+
+def room_for_connections(most: int) -> int:
+    """
+    As many clients as there are descriptors for: one each, every other one for its connection to
+    a cell, and some for everything else.
+    """
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return most
+    return min(most, max(16, (descriptors - _OTHER_DESCRIPTORS) * 2 // 3))
