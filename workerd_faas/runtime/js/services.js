@@ -40,7 +40,7 @@ function property(self, name) {
   const method = (...args) => withTarget(self, (target) => target[name](...args));
   // Awaited without having been called it is a property: stubs of workerd behave so too.
   method.then = (resolve, reject) =>
-    Promise.resolve(withTarget(self, (target) => target[name])).then(resolve, reject);
+    withTarget(self, (target) => Promise.resolve(target[name])).then(resolve, reject);
   return method;
 }
 
@@ -65,7 +65,7 @@ function throughSite(entry, props, env, ctx, request) {
 function send(entry, { service, entrypoint, props }, env, call) {
   if (entry.key === undefined) throw new Error(`The function "${service}" has assets and no code.`);
   const result = call(use(entry, env).getEntrypoint(entrypoint, { props: props ?? {} }));
-  result.then(undefined, (error) => {
+  result.catch((error) => {
     // Nothing was invoked then, so no tail will come.
     if (String(error?.message).startsWith("Worker has no such entrypoint")) entry.pending--;
   });
