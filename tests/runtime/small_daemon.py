@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from tests.runtime.support import (
     ACCOUNT,
@@ -55,7 +56,15 @@ def main() -> None:
     """
     chosen = reactor.install()
     directory = Path(sys.argv[1])
-    chosen.callWhenRunning(lambda: Deferred.fromCoroutine(_run(chosen, directory)))
+
+    def failed(failure: Failure) -> None:
+        failure.printTraceback()
+        chosen.stop()
+
+    def begin() -> None:
+        Deferred.fromCoroutine(_run(chosen, directory)).addErrback(failed)
+
+    chosen.callWhenRunning(begin)
     chosen.run()
 
 

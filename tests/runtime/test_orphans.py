@@ -33,6 +33,9 @@ def _started(directory: Path) -> tuple[subprocess.Popen[str], list[int]]:
     )
     assert daemon.stdout is not None
     pids = [int(pid) for pid in daemon.stdout.readline().split()]
+    if len(pids) != 2:
+        daemon.kill()
+        daemon.communicate()
     assert len(pids) == 2
     return daemon, pids
 
