@@ -14,13 +14,14 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 
 from workerd_faas.api.app import Api, Routes
-from workerd_faas.api.assets import AssetRoutes
+from workerd_faas.api.assets import AssetRoutes, session_holders
 from workerd_faas.api.home import HomeRoutes
 from workerd_faas.api.oauth import OAuthRoutes
 from workerd_faas.api.older import OlderWranglerRoutes
+from workerd_faas.api.request import Knows, bearers
 from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
-from workerd_faas.api.storage_d1 import D1Routes
+from workerd_faas.api.storage_d1 import D1Routes, transfer_holders
 from workerd_faas.api.storage_kv import KVRoutes
 from workerd_faas.api.storage_queues import QueueRoutes
 from workerd_faas.api.tails import TailRoutes
@@ -167,7 +168,7 @@ class _Assembly:
         )
         self._make_login()
         api = Api(self._areas())
-        self.api_site = api.site(reactor, max_upload=self.limits.body)
+        self.api_site = api.site(reactor, max_upload=self.limits.body, known_by=self._known_by())
 
     async def _deleted(self, account_id: str, function: str) -> None:
         await self.events.forget(account_id, function)
@@ -445,6 +446,13 @@ class _Assembly:
         if self.dev_provider is not None:
             areas.append(DevProviderRoutes(self.dev_provider))
         return areas
+
+    def _known_by(self) -> list[Knows]:
+        return [
+            bearers(self.auth),
+            session_holders(self.asset_sessions),
+            transfer_holders(self.databases),
+        ]
 
     def _in_thread(self, work: Callable[[], Any]) -> Awaitable[Any]:
         return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), work)

@@ -17,6 +17,7 @@ from workerd_faas.api.app import Api
 from workerd_faas.api.assets import AssetRoutes
 from workerd_faas.api.home import HomeRoutes
 from workerd_faas.api.older import OlderWranglerRoutes
+from workerd_faas.api.request import bearers
 from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
 from workerd_faas.domain.limits import UploadLimits
@@ -189,7 +190,7 @@ class PlatformTestCase(TestCase):
                 ),
             ]
         )
-        site = api.site(reactor, max_upload=self.limits.body)
+        site = api.site(reactor, max_upload=self.limits.body, known_by=[bearers(KnownBearers())])
         self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(lambda: maybeDeferred(self.port.stopListening))
 

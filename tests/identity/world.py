@@ -18,6 +18,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from tests.oidc.provider import CLIENT_ID, CLIENT_SECRET, BreakableProvider
 from workerd_faas.api.app import Api
 from workerd_faas.api.oauth import OAuthRoutes
+from workerd_faas.api.request import bearers
 from workerd_faas.api.user import UserRoutes
 from workerd_faas.domain.identity import LoginPolicy
 from workerd_faas.domain.oauth import challenge_of
@@ -382,7 +383,7 @@ class WorldCase(TestCase):
                 ),
             ]
         )
-        port.factory = api.site(reactor, max_upload=1 << 20)
+        port.factory = api.site(reactor, max_upload=1 << 20, known_by=[bearers(authenticator)])
         port.factory.doStart()
         return World(
             url=url,

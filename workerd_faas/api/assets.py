@@ -11,6 +11,7 @@ from twisted.web.iweb import IRequest
 
 from workerd_faas.api.envelope import answer, header, query, read_json
 from workerd_faas.api.multipart import Part, parse_multipart
+from workerd_faas.api.request import Knows
 from workerd_faas.api.scripts import SCRIPT, target_of
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.limits import AssetLimits
@@ -81,6 +82,17 @@ class AssetRoutes:
             max_parts=self.limits.bucket_files,
         )
         return [_decoded(part) for part in parts]
+
+
+def session_holders(sessions: AssetSessions) -> Knows:
+    """
+    Those who have the token of a session are known.
+    """
+
+    async def knows(request: IRequest) -> bool:
+        return sessions.knows(_bearer(request))
+
+    return knows
 
 
 def _bearer(request: IRequest) -> str | None:

@@ -19,6 +19,7 @@ from workerd_faas.api.envelope import (
     read_json,
     write_json,
 )
+from workerd_faas.api.request import Knows, path_of
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Principal, PublicUrls, timestamp
 from workerd_faas.domain.resources import Resource, ResourceKind
@@ -34,6 +35,18 @@ from workerd_faas.usecases.storage.inventory import Inventory
 DATABASES: Final = "/accounts/<account>/d1/database"
 DATABASE: Final = DATABASES + "/<database>"
 TRANSFERS: Final = "/d1-transfers"
+
+
+def transfer_holders(databases: Databases) -> Knows:
+    """
+    Those who have the URL of a transfer are known.
+    """
+
+    async def knows(request: IRequest) -> bool:
+        folder, _, token = path_of(request).decode("latin-1").rpartition("/")
+        return folder == TRANSFERS and databases.has_transfer(token)
+
+    return knows
 
 
 @attrs.frozen(kw_only=True)

@@ -112,6 +112,12 @@ class AssetSessions:
             buckets=tuple(buckets(missing, sizes, self.limits)),
         )
 
+    def knows(self, token: str | None) -> bool:
+        """
+        Whether this is the token of a session.
+        """
+        return self.tokens.check(SESSION, token or "", self.clock.now()) is not None
+
     async def receive(
         self, account_id: str, token: str | None, read: Callable[[], Awaitable[list[ReceivedFile]]]
     ) -> str:

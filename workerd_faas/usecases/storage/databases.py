@@ -106,6 +106,12 @@ class Databases:
         """
         return self._new_transfer(database, etag)
 
+    def has_transfer(self, token: str) -> bool:
+        """
+        Whether a URL names a transfer.
+        """
+        return token in self._transfers
+
     def transfer(self, token: str) -> Transfer:
         """
         The transfer that a URL names.
