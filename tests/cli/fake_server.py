@@ -55,6 +55,7 @@ class Script:
     versions: list[dict[str, Any]] = attrs.Factory(list)
     deployments: list[dict[str, Any]] = attrs.Factory(list)
     aliases: dict[str, dict[str, Any]] = attrs.Factory(dict)
+    schedules: list[dict[str, Any]] = attrs.Factory(list)
 
 
 @attrs.frozen
@@ -518,6 +519,20 @@ def script_resource(state: State, script: Script, request: Request, rest: list[s
             assert sum(each["percentage"] for each in document["versions"]) == 100
             made = deploy(state, name, document["versions"], document["annotations"])
             return {**made, "urls": urls(state, name)}
+        case ("GET", [_, "schedules"]):
+            return {"schedules": script.schedules}
+        case ("PUT", [_, "schedules"]):
+            script.schedules = [
+                {
+                    "cron": each["cron"],
+                    "created_on": state.now(),
+                    "modified_on": state.now(),
+                    "next_run_on": "2027-01-01T00:00:00.000000Z",
+                    "last_run": None,
+                }
+                for each in json.loads(request.body)
+            ]
+            return {"schedules": script.schedules}
         case ("GET", [_, "aliases"]):
             return list(script.aliases.values())
         case ("PUT", [name, "aliases", alias]):

@@ -196,14 +196,14 @@ def test_unsupported_keys_are_warned_of_by_name(work: Path) -> None:
             "name": "a",
             "routes": ["x"],
             "nmae": "b",
-            "env": {"e": {"triggers": {}, "alias": {}, "legacy_env": True}},
+            "env": {"e": {"placement": {}, "alias": {}, "legacy_env": True}},
         },
         "e",
     )
     assert [warning.split(" ")[0] for warning in warnings] == [
         "routes",
         "nmae",
-        "env.e.triggers",
+        "env.e.placement",
         "env.e.alias",
     ]
 
@@ -325,3 +325,39 @@ def test_a_strangers_file_above_is_refused(work: Path) -> None:
     assert load_config(work / "wrangler.json", below).content["name"] == "a"
     os.chown(below, 54321, -1)
     assert load_config(None, below).content["name"] == "a"
+
+
+def test_schedules_and_tail_consumers(work: Path) -> None:
+    """
+    `triggers` holds in environments that do not set it; `tail_consumers` must be repeated.
+    """
+    project, warnings = read(
+        work,
+        {
+            "name": "a",
+            "triggers": {"crons": ["*/5 * * * *", "0 0 * * MON#1"]},
+            "tail_consumers": [{"service": "watcher"}],
+            "env": {"e": {}},
+        },
+        "e",
+    )
+    assert project.crons == ("*/5 * * * *", "0 0 * * MON#1")
+    assert project.tail_consumers == ()
+    assert any("tail_consumers" in warning for warning in warnings)
+
+
+def test_a_schedule_that_cannot_be_is_told_before_anything_is_sent(work: Path) -> None:
+    """
+    A wrong cron expression is a mistake of the configuration, with its key.
+    """
+    (problem,) = problems(work, {"name": "a", "triggers": {"crons": ["61 * * * *"]}})
+    assert problem.startswith("triggers.crons ")
+    assert "0 to 59" in problem
+
+
+def test_no_triggers_is_not_no_schedules(work: Path) -> None:
+    """
+    A configuration without `triggers.crons` leaves the schedules alone; an empty list clears them.
+    """
+    assert read(work, {"name": "a", "triggers": {}})[0].crons is None
+    assert read(work, {"name": "a", "triggers": {"crons": []}})[0].crons == ()

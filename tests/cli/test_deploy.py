@@ -60,6 +60,7 @@ def test_deploy_sends_what_was_built(project: Cli, server: State) -> None:
         "compatibility_flags": [],
         "keep_bindings": ["secret_text", "secret_key"],
         "annotations": {},
+        "tail_consumers": [],
     }
 
 

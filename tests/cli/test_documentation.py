@@ -49,7 +49,7 @@ def test_every_supported_key_is_told() -> None:
     """
     (line,) = (line for line in TEXT.splitlines() if line.startswith("Supported: "))
     told = {key.partition(".")[0] for key in re.findall(r"`([a-z_.]+)`", line)}
-    assert told == INHERITED | TOP_LEVEL_ONLY | {"vars", "define"}
+    assert told == INHERITED | TOP_LEVEL_ONLY | {"vars", "define", "tail_consumers"}
 
 
 def test_versions_and_dates() -> None:

@@ -16,6 +16,7 @@ from workerd_faas.cli.commands.functions import delete, list_functions, open_fun
 from workerd_faas.cli.commands.init import init
 from workerd_faas.cli.commands.login import login, logout, whoami
 from workerd_faas.cli.commands.logs import logs, tail
+from workerd_faas.cli.commands.triggers import triggers
 from workerd_faas.cli.commands.versions import versions
 from workerd_faas.cli.failure import Exit, Failure
 from workerd_faas.cli.terminal import error_console
@@ -71,6 +72,7 @@ for command in (
     sessions,
     tail,
     token,
+    triggers,
     versions,
     whoami,
 ):

@@ -40,6 +40,7 @@ def upload_form(
     bindings: Sequence[Mapping[str, Any]],
     keep_variables: bool,
     annotations: Annotations,
+    tail_consumers: Sequence[str] = (),
 ) -> Form:
     """
     What is sent.
@@ -51,6 +52,7 @@ def upload_form(
         "compatibility_flags": list(compatibility_flags),
         "keep_bindings": [*KEPT_SECRETS, *(KEPT_VARIABLES if keep_variables else ())],
         "annotations": annotations.document(),
+        "tail_consumers": [{"service": name} for name in tail_consumers],
     }
     parts = [Part(name="metadata", content=json.dumps(metadata).encode())]
     for module in worker.uploaded():

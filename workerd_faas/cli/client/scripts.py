@@ -192,6 +192,22 @@ class ScriptsApi:
         path = self._path(name, "deployments")
         return _record(self.api.call("POST", *path, document=document))
 
+    def schedules(self, name: str) -> Sequence[Record]:
+        """
+        When a function runs by the clock, and how its last runs ended.
+        """
+        return _records(self.api.get(*self._path(name, "schedules")), "schedules")
+
+    def set_schedules(self, name: str, crons: Sequence[str]) -> Sequence[Record]:
+        """
+        Let a function have exactly these schedules.
+        """
+        path = self._path(name, "schedules")
+        document = [{"cron": cron} for cron in crons]
+        return _records(
+            self.api.call("PUT", *path, document=document, repeatable=True), "schedules"
+        )
+
     def aliases(self, name: str) -> Sequence[Record]:
         """
         All aliases of a function.

@@ -1,7 +1,7 @@
 """`wrkst deploy` and `wrkst versions upload`: build, check, send, show."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from workerd_faas.cli.app import App, pass_app
 from workerd_faas.cli.bundle.choose import build_worker
 from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.client.api import SCRIPT_INVALID, ApiError
+from workerd_faas.cli.client.scripts import Record, ScriptsApi
 from workerd_faas.cli.commands.upload_options import Options, upload_options
 from workerd_faas.cli.commands.upload_report import (
     built,
@@ -93,6 +94,7 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
         bindings=project.bindings,
         keep_variables=project.keep_vars,
         annotations=Annotations(message=options.message, tag=options.tag, alias=alias),
+        tail_consumers=project.tail_consumers,
     )
     if not options.as_json:
         show_build(worker, sizes)
@@ -109,6 +111,9 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
         if error.code == SCRIPT_INVALID:
             raise _in_users_files(error, worker) from None
         raise
+    schedules = None
+    if deploys and project.crons is not None:
+        schedules = _set_schedules(scripts, name, project.crons)
     show_result(
         app.settings.require_url(),
         name,
@@ -116,7 +121,19 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
         sizes,
         deploys=deploys,
         as_json=options.as_json,
+        schedules=schedules,
     )
+
+
+def _set_schedules(scripts: ScriptsApi, name: str, crons: Sequence[str]) -> Sequence[Record]:
+    try:
+        with working("setting the schedules"):
+            return scripts.set_schedules(name, crons)
+    except ApiError as error:
+        raise Failure(
+            f"{name} is deployed, but its schedules are not set: {error.message}",
+            hint="correct triggers.crons and run `wrkst triggers deploy`",
+        ) from None
 
 
 def _with_options(project: Project, options: Options) -> Project:

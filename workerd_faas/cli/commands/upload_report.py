@@ -1,6 +1,6 @@
 """What an upload shows: sizes, progress, and in the end the addresses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -17,6 +17,7 @@ from workerd_faas.cli.terminal import (
     say,
     show_json,
     size_text,
+    when,
     working,
 )
 
@@ -102,10 +103,17 @@ def send(
 
 
 def show_result(
-    base_url: str, name: str, result: Record, sizes: Sizes, *, deploys: bool, as_json: bool
+    base_url: str,
+    name: str,
+    result: Record,
+    sizes: Sizes,
+    *,
+    deploys: bool,
+    as_json: bool,
+    schedules: Sequence[Record] | None = None,
 ) -> None:
     """
-    What the server made of it: the version and where it answers.
+    What the server made of it: the version, where it answers, when it runs by the clock.
     """
     version_id = str((result.get("deployment_id") if deploys else None) or result.get("id"))
     found = result.get("urls")
@@ -116,8 +124,10 @@ def show_result(
     alias_urls: Mapping[str, Any] = aliases if isinstance(aliases, dict) else {}
     startup = result.get("startup_time_ms")
     if as_json:
+        document = {"schedules": schedules} if schedules is not None else {}
         show_json(
             {
+                **document,
                 "name": name,
                 "version_id": version_id,
                 "deployed": deploys,
@@ -135,5 +145,7 @@ def show_result(
     say(f"{version}  (this version)")
     for alias, url in sorted(alias_urls.items()):
         say(f"{url}  (alias {alias})")
+    for schedule in schedules or ():
+        note(f"schedule {schedule.get('cron')}: next run {when(schedule.get('next_run_on'))}")
     if not deploys:
         note(f"put it in service with: wrkst versions deploy {version_id[:8]} --name {name}")

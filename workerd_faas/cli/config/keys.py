@@ -9,12 +9,13 @@ INHERITED: Final = frozenset(
     {
         "account_id", "base_dir", "build", "compatibility_date", "compatibility_flags",
         "find_additional_modules", "jsx_factory", "jsx_fragment", "keep_names", "main", "minify",
-        "name", "no_bundle", "preserve_file_names", "rules", "tsconfig", "upload_source_maps",
+        "name", "no_bundle", "preserve_file_names", "rules", "triggers", "tsconfig",
+        "upload_source_maps",
     }
 )  # fmt: skip
 """Keys that an environment takes from the top level when it does not set them itself."""
 
-NOT_INHERITED: Final = BINDING_KEYS | {"define"}
+NOT_INHERITED: Final = BINDING_KEYS | {"define", "tail_consumers"}
 """Keys that must be repeated in each environment."""
 
 TOP_LEVEL_ONLY: Final = frozenset({"alias", "keep_vars", "env"})
@@ -60,9 +61,7 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
     "secrets": "required secrets are not checked",
     "site": "static files are not uploaded",
     "streaming_tail_consumers": "the setting is not sent",
-    "tail_consumers": "the setting is not sent",
     "text_blobs": "import the file instead",
-    "triggers": "nothing runs on a schedule",
     "unsafe": "the setting is not sent",
     "unsafe_hello_world": "the binding is left out",
     "vpc_networks": "the binding is left out",

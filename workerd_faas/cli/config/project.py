@@ -15,6 +15,8 @@ from workerd_faas.cli.config.files import ConfigFile
 from workerd_faas.cli.config.reader import Reader
 from workerd_faas.cli.config.rules import RULE_KINDS, Rule, glob_pattern
 from workerd_faas.cli.failure import project_failure
+from workerd_faas.domain.errors import Problem
+from workerd_faas.domain.schedules import read_crons
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -41,6 +43,9 @@ class Project:
         root: Directory of the user's configuration file; sources are named relative to it.
         config_path: The configuration file that was read.
         main: The entry point, absolute.
+        tail_consumers: Functions that receive this one's tail events.
+        crons: When it runs by the clock; None: the configuration does not say, which changes
+            nothing.
         module_root: `base_dir`, absolute: where additional modules are looked for.
     """
 
@@ -53,6 +58,8 @@ class Project:
     compatibility_date: str | None = None
     compatibility_flags: tuple[str, ...] = ()
     bindings: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+    tail_consumers: tuple[str, ...] = ()
+    crons: tuple[str, ...] | None = None
     keep_vars: bool = False
     module_root: Path | None = None
     rules: tuple[Rule, ...] = ()
@@ -99,6 +106,8 @@ def read_project(config: ConfigFile, environment: str | None) -> tuple[Project, 
             *variables(reader.mapping("vars"), reader.wrong),
             *bindings_of(selected.values, reader.wrong),
         ),
+        tail_consumers=_tail_consumers(reader),
+        crons=_crons(reader),
         keep_vars=reader.flag("keep_vars") or False,
         module_root=_inside(directory, base_dir),
         rules=_rules(reader),
@@ -136,6 +145,31 @@ def _date(reader: Reader) -> str | None:
     except ValueError:
         reader.wrong("compatibility_date", f"should be a date such as {DEFAULT_DATE}")
     return date
+
+
+def _tail_consumers(reader: Reader) -> tuple[str, ...]:
+    names = []
+    for index, entry in enumerate(reader.objects("tail_consumers")):
+        inner = reader.below(f"tail_consumers[{index}]", entry)
+        name = inner.text("service")
+        if not name:
+            inner.wrong("service", "should be the name of a function")
+        else:
+            names.append(name)
+    return tuple(names)
+
+
+def _crons(reader: Reader) -> tuple[str, ...] | None:
+    triggers = reader.mapping("triggers")
+    if triggers.get("crons") is None:
+        return None
+    inner = reader.below("triggers", triggers)
+    crons = inner.texts("crons")
+    try:
+        read_crons(crons)
+    except Problem as problem:
+        inner.wrong("crons", f"is not valid: {problem.message}")
+    return crons
 
 
 def _rules(reader: Reader) -> tuple[Rule, ...]:

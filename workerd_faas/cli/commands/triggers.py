@@ -1,0 +1,82 @@
+"""`wrkst triggers`."""
+
+from pathlib import Path
+
+import click
+
+from workerd_faas.cli.app import App, json_option, name_option, pass_app, target
+from workerd_faas.cli.failure import project_failure, usage
+from workerd_faas.cli.terminal import note, show_json, show_table, when, working
+
+
+@click.group()
+def triggers() -> None:
+    """
+    Schedules: when the server calls a function's scheduled() handler.
+    """
+
+
+@triggers.command("list")
+@name_option
+@json_option
+@pass_app
+def list_triggers(
+    app: App, name: str | None, config: Path | None, environment: str | None, as_json: bool
+) -> None:
+    """
+    List the schedules of a function, with the next run and the outcome of the last one.
+    """
+    which = target(app, name, config, environment)
+    with working("asking"):
+        found = which.scripts.schedules(which.name)
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        ("CRON (UTC)", "NEXT RUN", "LAST RUN", "OUTCOME"),
+        (
+            (str(each.get("cron")), when(each.get("next_run_on")), *_last(each.get("last_run")))
+            for each in found
+        ),
+    )
+
+
+@triggers.command("deploy")
+@name_option
+@json_option
+@pass_app
+def deploy_triggers(
+    app: App, name: str | None, config: Path | None, environment: str | None, as_json: bool
+) -> None:
+    """
+    Let a function have exactly the schedules of the configuration (triggers.crons).
+    """
+    project = app.project(config, environment)
+    if project.crons is None:
+        raise project_failure(
+            "The configuration says nothing of schedules.",
+            hint='add "triggers": {"crons": ["0 * * * *"]}, or an empty list to have none',
+        )
+    chosen = name or project.name
+    if not chosen:
+        raise usage("Which function?", hint="give --name NAME")
+    with working("setting the schedules"):
+        found = app.scripts(project.account_id).set_schedules(chosen, project.crons)
+    if as_json:
+        show_json(found)
+        return
+    if not found:
+        note(f"{chosen} has no schedules.")
+    for each in found:
+        note(f"schedule {each.get('cron')}: next run {when(each.get('next_run_on'))}")
+
+
+def _last(run: object) -> tuple[str, str]:
+    if not isinstance(run, dict):
+        return "-", "-"
+    outcome = str(run.get("outcome"))
+    if run.get("detail"):
+        outcome += f": {run['detail']}"
+    if run.get("missed_since"):
+        outcome += f" (made up for runs missed since {when(run['missed_since'])})"
+    return when(run.get("scheduled_on")), outcome
