@@ -136,14 +136,14 @@ class PlatformTestCase(TestCase):
         self.checker = self.make_checker()
         self.bundles = BundleDirectory(reactor, self.bundle_directory)
         self.secrets = SecretValues(catalog=self.catalog, vault=FernetVault(lambda: [KEY]))
-        clock, jobs = SteppingClock(), OwnedJobs()
-        files = AssetDirectory(reactor, directory / "assets")
+        self.clock, jobs = SteppingClock(), OwnedJobs()
+        self.asset_files = AssetDirectory(reactor, directory / "assets")
         tokens = SessionTokens(b"a key of 32 bytes for tests only")
         self.asset_sessions = AssetSessions(
-            files=files,
+            files=self.asset_files,
             tokens=tokens,
             work=jobs,
-            clock=clock,
+            clock=self.clock,
             in_thread=deferToThread,
             owner=self.routes.owner,
         )
@@ -152,10 +152,10 @@ class PlatformTestCase(TestCase):
             secrets=self.secrets,
             bundles=self.bundles,
             sites=Sites(
-                files=files,
+                files=self.asset_files,
                 bundles=self.bundles,
                 tokens=tokens,
-                clock=clock,
+                clock=self.clock,
                 in_thread=deferToThread,
             ),
             ties=Ties(store=SQLTies(self.database), routes=self.routes, notices=self.cells),
@@ -163,7 +163,7 @@ class PlatformTestCase(TestCase):
             cells=self.cells,
             routes=self.routes,
             work=jobs,
-            clock=clock,
+            clock=self.clock,
             limits=self.limits,
         )
         urls = PublicUrls(scheme="http", base_domain="faas.test", port=8080)
