@@ -49,7 +49,6 @@ def probe(directory: Path) -> dict[str, Any]:
         "connect": False,
         "argv": [sys.executable, "-I", "-c", _TRY, str(secret)],
     }
-    command = [sys.executable, "-I", "-S", jail.__file__, json.dumps(spec)]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=20)
+    done = subprocess.run(jail.command(spec), capture_output=True, check=True, timeout=20)
     seen: dict[str, Any] = json.loads(done.stdout)
     return {**seen, "landlock": jail.landlock_abi() >= 4}

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -90,10 +89,9 @@ class Launch:
             "readable": [str(self.binary), *READABLE, *map(str, self.readable)],
             "writable": [str(path) for path in self.writable],
             "connect": self.connect,
-            "argv": self.argv,
+            "argv": list(self.argv),
         }
-        script = str(Path(jail.__file__).resolve())
-        return (sys.executable, "-I", "-S", script, json.dumps(spec))
+        return jail.command(spec)
 
 
 @attrs.frozen
