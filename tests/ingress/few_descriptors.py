@@ -13,10 +13,9 @@ from workerd_faas import reactor as reactors
 
 reactor = reactors.install()  # Before the harness imports it.
 
-from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.python.failure import Failure  # noqa: E402
 
-from tests.ingress.harness import FakeCells, loop, routing_table, twisted  # noqa: E402
+from tests.ingress.harness import FakeCells, in_asyncio, routing_table, twisted  # noqa: E402
 from workerd_faas.domain.upstream import Upstream  # noqa: E402
 from workerd_faas.ingress.limits import RelayLimits  # noqa: E402
 from workerd_faas.ingress.service import Ingress  # noqa: E402
@@ -75,7 +74,11 @@ def begin() -> None:
             result.printTraceback()
         reactor.stop()
 
-    Deferred.fromFuture(loop().create_task(scene())).addBoth(end)
+    @in_asyncio
+    async def run(_: object) -> None:
+        await scene()
+
+    run(None).addBoth(end)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ VERSION = "11111111-2222-4333-8444-555555555555"
 OTHER_VERSION = "99999999-2222-4333-8444-555555555555"
 ACCOUNT = "a" * 32
 HOST = b"Host: hello.example.com\r\n"
+_TASKS: set[asyncio.Task[Any]] = set()
+"""The loop itself does not keep them."""
+
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
@@ -43,6 +46,8 @@ def in_asyncio(
     @functools.wraps(test)
     def run(self: Any, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         task = loop().create_task(test(self, *args, **kwargs))
+        _TASKS.add(task)
+        task.add_done_callback(_TASKS.discard)
         return Deferred.fromFuture(task)
 
     return cast(Callable[Concatenate[Any, P], Deferred[T]], run)

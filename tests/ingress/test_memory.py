@@ -113,3 +113,16 @@ def test_close_frames() -> None:
         frames.feed(close_frame(1012, masked=masked))
         assert frames.between
         assert frames.closed
+
+
+def test_flood_of_frames() -> None:
+    """
+    A flood of empty frames is not followed, and then nowhere counts as between frames.
+    """
+    frames = Frames()
+    frames.feed(b"\x81\x00" * 900)
+    assert frames.between
+    frames.feed(b"\x81\x00" * 100_000)
+    frames.feed(b"\x81\x00")
+    assert frames.lost
+    assert not frames.between

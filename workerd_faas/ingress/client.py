@@ -1,6 +1,7 @@
 """A client's connection: requests are taken from it one after the other."""
 
 import asyncio
+from typing import Final
 
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.routing import Route
@@ -15,6 +16,9 @@ from workerd_faas.ingress.relay import Relay
 from workerd_faas.ingress.request_reader import RequestReader
 from workerd_faas.ingress.sockets import peer_of, reset, set_limits
 from workerd_faas.ingress.timers import NEVER
+
+_TURNS: Final = 16
+"""Pipelined requests that are begun without a look at other connections."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -47,6 +51,7 @@ class ClientConnection(asyncio.Protocol):
         "_reader",
         "_relay",
         "_write_paused",
+        "_yielded",
         "deadline",
         "peer",
         "transport",
@@ -65,6 +70,7 @@ class ClientConnection(asyncio.Protocol):
         self._pumping = False
         self._read_paused = False
         self._write_paused = False
+        self._yielded = False
         self._eof = False
         self._closing = False
         self._mark = -1
@@ -92,11 +98,13 @@ class ClientConnection(asyncio.Protocol):
             self._take_body(data)
         elif self._exchange is not None:
             # Pipelined: the next request waits for its turn.
-            reader.input += data
-            if len(reader.input) > self._relay.limits.buffered_bytes:
+            if reader.add(data) > self._relay.limits.buffered_bytes:
                 self.pause_reading()
         elif reader.input:
-            reader.input += data
+            if reader.add(data) > self._relay.limits.buffered_bytes and (
+                self._write_paused or self._yielded
+            ):
+                self.pause_reading()
             self._pump()
         else:
             request = self._relay.heads.recent(data)
@@ -139,8 +147,8 @@ class ClientConnection(asyncio.Protocol):
             if exchange.answering:
                 self.answering_began()
             exchange.resume_response()
-        elif not self._closing:
-            self._pump()
+        elif not self._closing and self._reader.body is None:
+            self._next()
 
     # What the exchange says.
 
@@ -180,7 +188,7 @@ class ClientConnection(asyncio.Protocol):
         """
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
-        self._answer(exchange.request, problem, exchange.ray)
+        self._answer(exchange.request, problem, exchange.ray, exchange.who)
 
     def response_broken(self) -> None:
         """
@@ -197,18 +205,18 @@ class ClientConnection(asyncio.Protocol):
         self._closing = True
         self._exchange = None
         self.resume_reading()
-        return self._reader.input
+        return self._reader.rest()
 
     # From input to exchanges.
 
     def _pump(self) -> None:
         """
-        Begin as many requests as can be begun.
+        Begin as many requests as can be begun, but not so many that others would feel it.
         """
-        if self._pumping:
+        if self._pumping or self._yielded:
             return
         self._pumping = True
-        reader = self._reader
+        reader, turns = self._reader, _TURNS
         try:
             while (
                 reader.input
@@ -224,10 +232,20 @@ class ClientConnection(asyncio.Protocol):
                         self.deadline = self._relay.timers.now + self._relay.limits.head_seconds
                     break
                 self._begin(request)
+                turns -= 1
+                if not turns:
+                    self._yielded = True
+                    self._relay.loop.call_soon(self._go_on)
+                    break
         except Malformed as malformed:
             self._refuse(malformed)
         finally:
             self._pumping = False
+
+    def _go_on(self) -> None:
+        self._yielded = False
+        if self._exchange is None and self._reader.body is None and not self._closing:
+            self._next()
 
     def _begin(self, request: Request) -> None:
         """
@@ -249,7 +267,7 @@ class ClientConnection(asyncio.Protocol):
             body = reader.begin_body(request.body, most)
         route = self._route(place, who, request)
         if isinstance(route, Problem):
-            self._answer(request, route, new_ray())
+            self._answer(request, route, new_ray(), who)
             return
         known = self._head_of
         if known is None or known[0] is not request or known[1] is not route:
@@ -301,15 +319,19 @@ class ClientConnection(asyncio.Protocol):
             reader.taken = 0
             self.deadline = relay.timers.now + limits.body_idle_seconds
         else:
-            self.deadline = relay.timers.now + limits.keep_alive_seconds
+            if not reader.scanned:
+                self.deadline = relay.timers.now + limits.keep_alive_seconds
             if reader.input:
                 self._pump()
-            if self._eof and self._exchange is None and not self._closing:
+            waiting = self._exchange is not None or self._yielded or self._write_paused
+            if self._closing or (waiting and reader.input):
+                return
+            if self._eof and self._exchange is None:
                 self._close()
-        if self._read_paused and self._exchange is None and not self._closing:
-            self.resume_reading()
+                return
+        self.resume_reading()
 
-    def _answer(self, request: Request, problem: Problem, ray: bytes) -> None:
+    def _answer(self, request: Request, problem: Problem, ray: bytes, who: Client) -> None:
         """
         Answer a request ourselves.
         """
@@ -343,7 +365,7 @@ class ClientConnection(asyncio.Protocol):
         if relay.access_log:
             relay.answered(
                 ray=ray,
-                client=self._client,
+                client=who,
                 request=request,
                 route=None,
                 status=status_of(problem),

@@ -116,9 +116,11 @@ class Exchange:
     def _wait_for_cell(self) -> None:
         assert self._route is not None  # The API is always there.
         self._client.wait(self._relay.limits.cell_wait_seconds)
-        withdraw = self._relay.cells.when_ready(self._route, self._cell_ready)
-        # It may have called us already.
-        if self._upstream is None and not self._over:
+        self._keep_wish(self._relay.cells.when_ready(self._route, self._cell_ready))
+
+    def _keep_wish(self, withdraw: Callable[[], Any]) -> None:
+        # It may have been granted already, and another one may have come of that.
+        if self._upstream is None and self._withdraw is None and not self._over:
             self._withdraw = withdraw
 
     def _cell_ready(self, result: Upstream | Problem) -> None:
@@ -176,9 +178,10 @@ class Exchange:
             self._fail(_failed())
         else:
             self._client.wait(self._relay.limits.refused_seconds)
-            upstream.when_retired(self._look_for_another)
+            self._keep_wish(self._relay.when_retired(upstream, self._look_for_another))
 
     def _look_for_another(self) -> None:
+        self._withdraw = None
         if self._over:
             return
         assert self._route is not None  # See `refused`.

@@ -27,7 +27,6 @@ _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]+) HTTP
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _VALUE + rb"))?")
 _TOKENS: Final = re.compile(_TOKEN)
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)((?:[/?][^#]*)?)", re.IGNORECASE)
-_BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _COMMON: Final = {word: frozenset({word}) for word in (b"keep-alive", b"close")}
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
@@ -111,7 +110,8 @@ def has_bare_line_end(data: bytes) -> bool:
     """
     Whether there is a CR or LF that is not part of CRLF (a CR at the end may still become one).
     """
-    return _BARE.search(data, 0, len(data) - 1 if data.endswith(b"\r") else len(data)) is not None
+    ends = data.count(b"\r\n")
+    return data.count(b"\n") != ends or data.count(b"\r") - data.endswith(b"\r") != ends
 
 
 def parse_request(head: bytes, *, max_line: int, max_fields: int) -> RequestHead:

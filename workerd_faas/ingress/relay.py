@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, Final, Protocol
 
 import attrs
@@ -87,6 +88,7 @@ class Relay:
     _clients: Memo[tuple[Peer, bytes | None, bytes | None], Client] = attrs.Factory(
         lambda: Memo(_CLIENTS)
     )
+    _waiting: dict[Upstream, dict[Callable[[], None], None]] = attrs.Factory(dict)
     _failures: int = 0
     _log: ClassVar[Logger] = Logger()
 
@@ -131,6 +133,28 @@ class Relay:
         except Problem:
             self.misses.missed(client.key, self.timers.now)
             raise
+
+    def when_retired(self, upstream: Upstream, then: Callable[[], None]) -> Callable[[], None]:
+        """
+        Call `then` when the upstream is retired; at once if it is. The wish can be taken back, so
+        that an upstream which never is retired does not gather them.
+
+        Returns:
+            A function that takes it back.
+        """
+        if upstream.retired:
+            then()
+            return lambda: None
+        waiting = self._waiting.get(upstream)
+        if waiting is None:
+            waiting = self._waiting[upstream] = {}
+            upstream.when_retired(partial(self._retired, upstream))
+        waiting[then] = None
+        return partial(waiting.pop, then, None)
+
+    def _retired(self, upstream: Upstream) -> None:
+        for then in list(self._waiting.pop(upstream, ())):
+            then()
 
     def failed(self, *, ray: bytes, host: bytes, upstream: str, reason: str) -> None:
         """

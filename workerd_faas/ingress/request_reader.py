@@ -18,22 +18,38 @@ class RequestReader:
     Reads one request after the other: its head, then its body.
 
     Attributes:
-        input: Bytes that have not been looked at, or are the beginning of a head.
+        input: Has what was not taken at its end; empty if everything was.
         body: The body that is being read, None before it and as soon as it is complete.
         scanned: Bytes of the input in which the end of a head was not found.
         taken: Bytes of that body so far.
     """
 
-    __slots__ = ("_heads", "_limits", "_most", "body", "input", "scanned", "taken")
+    __slots__ = ("_at", "_heads", "_limits", "_most", "body", "input", "scanned", "taken")
 
     def __init__(self, heads: RequestHeads, limits: RelayLimits) -> None:
         self._heads = heads
         self._limits = limits
         self._most: int | None = None
+        self._at = 0
         self.scanned = 0
         self.input = b""
         self.body: Body | None = None
         self.taken = 0
+
+    def add(self, data: bytes) -> int:
+        """
+        More input. Returns how much there is now.
+        """
+        self.input = self.rest() + data
+        return len(self.input)
+
+    def rest(self) -> bytes:
+        """
+        What was not taken. It may be taken elsewhere, if the reader is not used any more.
+        """
+        if self._at:
+            self.input, self._at = self.input[self._at :], 0
+        return self.input
 
     def next_head(self) -> Request | None:
         """
@@ -42,20 +58,26 @@ class RequestReader:
         Raises:
             Malformed: there never will be.
         """
-        limits, data = self._limits, self.input
+        data, at = self.input, self._at
         if not self.scanned:
-            if data.startswith(b"\r\n"):
-                data = self.input = data[2:]  # RFC 9112 section 2.2
-            if data in (b"", b"\r"):
+            if data.startswith(b"\r\n", at):
+                at += 2  # RFC 9112 section 2.2
+            if len(data) - at <= 1 and data[at:] in (b"", b"\r"):
+                self.input, self._at = data[at:], 0
                 return None
-            if data[0] not in _FIRST_BYTES:
+            if data[at] not in _FIRST_BYTES:
                 raise Malformed("This is not an HTTP/1.1 request.")
-        end = data.find(b"\r\n\r\n", max(0, self.scanned - 3)) + 4
-        if end == 3 or end > limits.head_bytes:
-            self._check_part(data)
-            self.scanned = len(data)
+        end = data.find(b"\r\n\r\n", at + max(0, self.scanned - 3)) + 4
+        if end == 3 or end - at > self._limits.head_bytes:
+            self.input, self._at = data[at:], 0
+            self._check_part(self.input)
+            self.scanned = len(self.input)
             return None
-        head, self.input, self.scanned = data[:end], data[end:], 0
+        head, self.scanned = data[at:end], 0
+        if end == len(data):
+            self.input, self._at = b"", 0
+        else:
+            self._at = end
         return self._heads.read(head)
 
     def _check_part(self, data: bytes) -> None:
@@ -88,7 +110,7 @@ class RequestReader:
         if most is not None and length > most:
             raise _too_large()
         self.body = ChunkedBody() if length == CHUNKED else LengthBody(length)
-        data, self.input = self.input, b""
+        data, self.input = self.rest(), b""
         return self.feed_body(self.body, data)
 
     def feed_body(self, body: Body, data: bytes) -> bytes:

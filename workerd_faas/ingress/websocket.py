@@ -14,28 +14,36 @@ def close_frame(code: int, *, masked: bool) -> bytes:
     return b"\x88\x82\0\0\0\0" + payload if masked else b"\x88\x02" + payload
 
 
+_MOST_AT_ONCE: Final = 1000
+"""Frames in one piece of data that are followed."""
+
+
 class Frames:
     """
-    Follows one direction of a WebSocket.
+    Follows one direction of a WebSocket, unless that is made too costly by a flood of tiny frames.
 
     Attributes:
         between: The last byte fed was the last byte of a frame, or none was fed.
         closed: A close frame has been fed.
+        lost: The count was given up; `between` stays false.
     """
 
-    __slots__ = ("_head", "_left", "between", "closed")
+    __slots__ = ("_head", "_left", "between", "closed", "lost")
 
     def __init__(self) -> None:
         self._head = b""
         self._left = 0
         self.between = True
         self.closed = False
+        self.lost = False
 
     def feed(self, data: bytes) -> None:
         """
         Follow these bytes.
         """
-        at, size = 0, len(data)
+        if self.lost:
+            return
+        at, size, count = 0, len(data), 0
         while at < size:
             if self._left:
                 step = min(self._left, size - at)
@@ -49,6 +57,10 @@ class Frames:
             if length is None or len(head) < length:
                 self._head = head
                 break
+            count += 1
+            if count > _MOST_AT_ONCE:
+                self.lost, self.between = True, False
+                return
             self._head = b""
             self._left = _payload_length(head)
             self.closed = self.closed or head[0] & 0x0F == 0x8
