@@ -1,0 +1,243 @@
+"""The real Wrangler's storage commands: KV, D1, queues, and bindings that it provisions."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.e2e.daemon import Daemon, until
+from tests.e2e.wrangling import environment, wrangler
+
+CODE = """
+export default {
+  async fetch(request, env) {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/send") {
+      await env.JOBS.send({ n: 7 });
+      return new Response("sent");
+    }
+    if (pathname === "/kv") return Response.json(await env.STORE.get("seen", "json"));
+    const { results } = await env.DB.prepare("SELECT name FROM people ORDER BY id").all();
+    return Response.json(results);
+  },
+  async queue(batch, env) {
+    const bodies = batch.messages.map((message) => message.body);
+    await env.STORE.put("seen", JSON.stringify({ queue: batch.queue, bodies }));
+  },
+};
+"""
+
+
+@attrs.frozen
+class Shell:
+    """
+    A project's directory, and Wrangler in it.
+    """
+
+    directory: Path
+    daemon: Daemon
+    variables: Mapping[str, str]
+
+    def run(self, *arguments: str, expect: int = 0) -> str:
+        """
+        Run Wrangler; returns what it printed.
+        """
+        return wrangler(self.directory, self.variables, *arguments, expect=expect)
+
+    def json(self, *arguments: str) -> Any:
+        """
+        Run Wrangler; returns the JSON document in what it printed.
+        """
+        printed = self.run(*arguments)
+        start = min(i for i in (printed.find("["), printed.find("{")) if i >= 0)
+        return json.JSONDecoder().raw_decode(printed[start:])[0]
+
+    def configure(self, **settings: Any) -> None:
+        """
+        Write wrangler.jsonc and the Worker.
+        """
+        document = {"main": "index.js", "compatibility_date": "2026-11-01"} | settings
+        (self.directory / "wrangler.jsonc").write_text(json.dumps(document))
+        (self.directory / "index.js").write_text(CODE)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, dev: Daemon) -> Shell:
+    """
+    An empty project.
+    """
+    project = tmp_path / "project"
+    project.mkdir()
+    return Shell(project, dev, environment(tmp_path / "home", dev))
+
+
+def test_kv_namespaces_and_keys(shell: Shell) -> None:
+    """
+    Namespaces are made, listed, renamed and deleted; keys of any spelling are put, read and listed.
+    """
+    printed = shell.run("kv", "namespace", "create", "first things")
+    found = re.search(r'"id": "([0-9a-f]{32})"', printed)
+    assert found is not None, printed
+    here = ("--namespace-id", found[1], "--remote")
+    assert "already exists" in shell.run("kv", "namespace", "create", "first things", expect=1)
+    assert {each["title"] for each in shell.json("kv", "namespace", "list")} >= {"first things"}
+    shell.run("kv", "namespace", "rename", "first things", "--new-name", "things")
+
+    for key in ("plain", "a/b c", "%41?x=1&y#z", "ünï/ço∂é", "//", "100%", "a..b/../c"):
+        shell.run("kv", "key", "put", key, f"value of {key}", *here)
+        assert shell.run("kv", "key", "get", key, "--text", *here).strip() == f"value of {key}"
+    listed = shell.json("kv", "key", "list", *here, "--prefix", "a")
+    assert [each["name"] for each in listed] == ["a..b/../c", "a/b c"]
+    assert len(shell.json("kv", "key", "list", *here)) == 7
+    shell.run("kv", "key", "delete", "100%", *here)
+    assert "404" in shell.run("kv", "key", "get", "100%", *here, expect=1)
+
+    binary = shell.directory / "binary"
+    binary.write_bytes(bytes(range(256)) * 5000)
+    shell.run("kv", "key", "put", "binary", "--path", str(binary), *here, "--metadata", '{"a":[1]}')
+    (listed,) = shell.json("kv", "key", "list", *here, "--prefix", "binary")
+    assert listed == {"name": "binary", "metadata": {"a": [1]}}
+    shell.run("kv", "key", "put", "short-lived", "x", "--ttl", "3600", *here)
+    (listed,) = shell.json("kv", "key", "list", *here, "--prefix", "short")
+    assert listed["expiration"] > 0
+    assert "60" in shell.run("kv", "key", "put", "too-short", "x", "--ttl", "5", *here, expect=1)
+
+    pairs = shell.directory / "pairs.json"
+    pairs.write_text(
+        json.dumps(
+            [
+                {"key": "bulk/1", "value": "one", "metadata": {"n": 1}},
+                {"key": "bulk/2", "value": "dHdv", "base64": True},
+            ]
+        )
+    )
+    shell.run("kv", "bulk", "put", "pairs.json", *here)
+    keys = shell.directory / "keys.json"
+    keys.write_text(json.dumps(["bulk/1", "bulk/2", "none"]))
+    assert shell.json("kv", "bulk", "get", "keys.json", *here)["bulk/2"] in ("two", {"value": "two"})
+    shell.run("kv", "bulk", "delete", "keys.json", *here, "--force")
+    assert shell.json("kv", "key", "list", *here, "--prefix", "bulk") == []
+
+    shell.run("kv", "namespace", "delete", "--namespace-id", found[1], "-y")
+    assert found[1] not in shell.run("kv", "namespace", "list")
+
+
+def test_d1_databases(shell: Shell) -> None:
+    """
+    Databases are made, queried, filled from files, exported, migrated and deleted.
+    """
+    printed = shell.run("d1", "create", "people")
+    found = re.search(r'"database_id": "([0-9a-f-]{36})"', printed)
+    assert found is not None, printed
+    here = ("people", "--remote")
+    assert "exists" in shell.run("d1", "create", "people", expect=1)
+    assert "people" in {each["name"] for each in shell.json("d1", "list", "--json")}
+    statements = "CREATE TABLE t (a, b); INSERT INTO t VALUES (1, 'x;y'); SELECT * FROM t;"
+    results = shell.json("d1", "execute", *here, "--command", statements, "--json")
+    assert results[2]["results"] == [{"a": 1, "b": "x;y"}]
+    assert results[1]["meta"]["changes"] == 1
+    broken = "INSERT INTO t VALUES (2, 2); SELECT * FROM nowhere"
+    printed = shell.run("d1", "execute", *here, "--command", broken, expect=1)
+    assert "no such table: nowhere" in printed
+    results = shell.json("d1", "execute", *here, "--command", "SELECT count(*) n FROM t", "--json")
+    assert results[0]["results"] == [{"n": 1}]
+
+    (shell.directory / "more.sql").write_text(
+        "INSERT INTO t VALUES (3, NULL);\n-- a comment\n"
+        "CREATE TRIGGER g AFTER INSERT ON t BEGIN UPDATE t SET b = 'g' WHERE a = 4; SELECT 1; END;\n"
+        "INSERT INTO t VALUES (4, 'four');\n"
+    )
+    shell.run("d1", "execute", *here, "--file", "more.sql", "-y")
+    (shell.directory / "bad.sql").write_text("INSERT INTO t VALUES (5, 5);\nNOT SQL;\n")
+    assert "NOT" in shell.run("d1", "execute", *here, "--file", "bad.sql", "-y", expect=1)
+    results = shell.json("d1", "execute", *here, "--command", "SELECT a, b FROM t", "--json")
+    assert results[0]["results"] == [
+        {"a": 1, "b": "x;y"},
+        {"a": 3, "b": None},
+        {"a": 4, "b": "g"},
+    ]
+    shell.run("d1", "export", *here, "--output", "dump.sql")
+    dump = (shell.directory / "dump.sql").read_text()
+    assert "CREATE TABLE t (a, b);" in dump
+    assert "VALUES(1,'x;y')" in dump
+    assert "num_tables" in shell.run("d1", "info", "people", "--json")
+
+    shell.configure(
+        name="migrated",
+        d1_databases=[{"binding": "DB", "database_name": "people", "database_id": found[1]}],
+    )
+    migrations = shell.directory / "migrations"
+    migrations.mkdir()
+    (migrations / "0001_people.sql").write_text(
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT);\n"
+        "INSERT INTO people (name) VALUES ('Ada'), ('Grace');\n"
+    )
+    (migrations / "0002_bad.sql").write_text("INSERT INTO people (name) VALUES ('Eve'); OOPS;\n")
+    assert "0002_bad" in shell.run("d1", "migrations", "list", "people", "--remote")
+    shell.run("d1", "migrations", "apply", "people", "--remote", expect=1)
+    (migrations / "0002_bad.sql").unlink()
+    assert "No migrations to apply" in shell.run("d1", "migrations", "list", "people", "--remote")
+    shell.run("deploy")
+    answer = shell.daemon.function("migrated")
+    assert answer.status == 200, answer.text + shell.daemon.log[-3000:]
+    assert answer.document == [{"name": "Ada"}, {"name": "Grace"}]
+
+    shell.run("d1", "delete", "people", "-y")
+    assert "people" not in {each["name"] for each in shell.json("d1", "list", "--json")}
+
+
+def test_queues_and_their_consumers(shell: Shell) -> None:
+    """
+    A deploy makes the function a consumer, which gets what it sends.
+    """
+    shell.run("queues", "create", "tasks")
+    shell.run("queues", "create", "tasks-dead")
+    assert "tasks" in shell.run("queues", "list")
+    namespace = shell.daemon.api("POST", "/storage/kv/namespaces", {"title": "seen"}).result["id"]
+    consumer = {
+        "queue": "tasks",
+        "max_batch_timeout": 1,
+        "max_retries": 2,
+        "dead_letter_queue": "tasks-dead",
+    }
+    shell.configure(
+        name="working",
+        kv_namespaces=[{"binding": "STORE", "id": namespace}],
+        queues={
+            "producers": [{"binding": "JOBS", "queue": "tasks"}],
+            "consumers": [consumer],
+        },
+    )
+    shell.run("deploy")
+    shell.run("deploy")
+    assert "working" in shell.run("queues", "info", "tasks")
+    assert shell.daemon.function("working", "/send").text == "sent"
+    seen = until(lambda: shell.daemon.function("working", "/kv").document, "it is consumed")
+    assert seen == {"queue": "tasks", "bodies": [{"n": 7}]}
+    shell.run("queues", "consumer", "remove", "tasks", "working")
+    shell.run("queues", "delete", "tasks")
+    assert "tasks-dead" in shell.run("queues", "list")
+
+
+def test_bindings_without_ids_are_provisioned(shell: Shell) -> None:
+    """
+    Wrangler makes what a configuration names without an id, and finds it again at the next deploy.
+    """
+    shell.configure(
+        name="provisioned",
+        kv_namespaces=[{"binding": "STORE"}],
+        d1_databases=[{"binding": "DB"}],
+        queues={"producers": [{"binding": "JOBS", "queue": "provisioned-jobs"}]},
+    )
+    shell.daemon.api("POST", "/queues", {"queue_name": "provisioned-jobs"})
+    shell.run("deploy")
+    titles = {each["title"] for each in shell.daemon.api("GET", "/storage/kv/namespaces").result}
+    assert "provisioned-store" in titles
+    assert shell.daemon.function("provisioned", "/kv").document is None
+    shell.run("deploy")
+    again = {each["title"] for each in shell.daemon.api("GET", "/storage/kv/namespaces").result}
+    assert again == titles
