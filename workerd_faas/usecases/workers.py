@@ -38,7 +38,7 @@ from workerd_faas.usecases.ports import (
 )
 from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.serial import SerialByName
-from workerd_faas.usecases.sites.versions import Sites
+from workerd_faas.usecases.sites.versions import Sites, check_no_bindings
 from workerd_faas.usecases.storage.bindings import NoStorage
 from workerd_faas.usecases.storage.ports import StorageBindings
 from workerd_faas.usecases.ties.ties import Ties
@@ -55,6 +55,12 @@ _NOTHING_TO_CHECK: Final = CheckReport(handlers=(), startup_ms=0)
 """Of a version that is a site only."""
 
 TRIGGERS: Final = frozenset({"upload", "secret", "rollback", "promotion", "deployment"})
+
+
+async def _nothing_follows(_account_id: str) -> None:
+    """
+    What is done after a change where nothing depends on it.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -122,6 +128,7 @@ class Workers:
     clock: WallClock
     limits: UploadLimits = attrs.Factory(UploadLimits)
     deleted: Callable[[str, str], Awaitable[None]] = _nothing
+    changed: Callable[[str], Awaitable[None]] = _nothing_follows
     storage: StorageBindings = attrs.Factory(NoStorage)
     _serial: SerialByName = attrs.Factory(SerialByName)
 
@@ -341,6 +348,7 @@ class Workers:
             finally:
                 # Functions that call this one shall call what serves it now, before we answer.
                 await self.ties.changed(target.account_id, target.function)
+                await self.changed(target.account_id)
 
         return await self.work.finish(lambda: self._serial.run(target.function, told))
 
@@ -392,10 +400,10 @@ class Workers:
             compatibility_flags=metadata.compatibility_flags,
             bindings=bindings,
         )
-        code = attrs.evolve(
-            code, bindings=await self.storage.bound(target.account_id, target.function, code)
-        )
-        report = await self._checked(target, code) if code.main_module else _NOTHING_TO_CHECK
+        if code.main_module:
+            bound = await self.storage.bound(target.account_id, target.function, code)
+            code = attrs.evolve(code, bindings=bound)
+        report = await self._checked(target, code)
         digest = await self.bundles.put(encode_bundle(code.main_module, upload.modules))
         version = Version(
             id=new_version_id(),
@@ -427,6 +435,9 @@ class Workers:
         return stored
 
     async def _checked(self, target: Target, code: Code) -> CheckReport:
+        if not code.main_module:
+            check_no_bindings(code.bindings)
+            return _NOTHING_TO_CHECK
         plain = await self.secrets.reveal(code.bindings)
         check_env_size(plain, self.limits)
         return await self.checker.check(target.function, attrs.evolve(code, bindings=plain))

@@ -13,6 +13,8 @@ const FILE_LOST = { status: 500, code: 1110, message: "A file of this site is da
 const REDIRECTS = 1;
 const HEADERS = 2;
 
+const ONE_RANGE = /^bytes=(?:\d+-\d*|-\d+)$/;
+
 let Asked;
 
 /** One question to the asset worker; `file` is the one that it chose. */
@@ -126,10 +128,10 @@ export class Site {
   }
 }
 
-/** The range that is asked for, null for everything (RFC 9110, 13.1.5 and 14.2). */
+/** The one range of bytes that is asked for, null for everything (RFC 9110, 13.1.5 and 14.2). */
 function rangeOf(request, hash) {
   const range = request.headers.get("range");
-  if (range === null) return null;
+  if (range === null || !ONE_RANGE.test(range)) return null;
   const unchanged = request.headers.get("if-range");
   return unchanged === null || unchanged === `"${hash}"` ? range : null;
 }

@@ -97,10 +97,20 @@ def check_site(site: bytes | None, main_module: str, bindings: Sequence[Binding]
             if binding.kind is BindingKind.ASSETS:
                 raise _invalid(f"The binding {binding.name!r} needs 'assets' in the metadata.")
     elif not main_module:
-        if bindings:
-            raise _invalid(f"The binding {bindings[0].name!r} needs a 'main_module' to be used in.")
+        check_no_bindings(bindings)
         if wants_worker(site):
             raise _invalid("metadata.assets.config.run_worker_first needs a 'main_module'.")
+
+
+def check_no_bindings(bindings: Sequence[Binding]) -> None:
+    """
+    A version without code has nothing that could use a binding.
+
+    Raises:
+        Problem: `INVALID_METADATA`.
+    """
+    if bindings:
+        raise _invalid(f"The binding {bindings[0].name!r} needs a 'main_module' to be used in.")
 
 
 def _invalid(message: str) -> Problem:
