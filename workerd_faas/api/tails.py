@@ -90,7 +90,13 @@ class TailRoutes:
         @app.route(SCRIPT + "/tails", methods=["GET"])
         async def tails(request: IRequest, account: str, name: str) -> bytes:
             await self._function(request, account, name)
-            return answer(request, [_shown(tail) for tail in self.tails.tails(account, name)])
+            return answer(
+                request,
+                [
+                    {**_shown(tail), "connected": connected}
+                    for tail, connected in self.tails.tails(account, name)
+                ],
+            )
 
         @app.route(SCRIPT + "/tails/<tail>", methods=["DELETE"])
         async def delete_tail(request: IRequest, account: str, name: str, tail: str) -> bytes:

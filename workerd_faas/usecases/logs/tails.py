@@ -158,12 +158,12 @@ class Tails:
         self.changed(account_id)
         return tail
 
-    def tails(self, account_id: str, function: str | None = None) -> Sequence[Tail]:
+    def tails(self, account_id: str, function: str | None = None) -> Sequence[tuple[Tail, bool]]:
         """
-        The account's tails, or those of one function.
+        The account's tails, or those of one function, and whether somebody is connected.
         """
         return [
-            each.tail
+            (each.tail, each.sink is not None)
             for each in self._tails.values()
             if each.tail.account_id == account_id and function in (None, each.tail.function)
         ]
