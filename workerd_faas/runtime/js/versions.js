@@ -15,8 +15,8 @@ import { openSite } from "site.js";
  *
  * `site` is there if the version has assets, and then `key` may be missing: there is no code.
  *
- * The slot is the version's id. A version that calls other functions has one more for each depth at
- * which others call it, since the depth is a part of its bindings.
+ * The slot is the version's id. A version that calls other functions, or is watched by some, has one
+ * more for each depth at which others call it, since its bindings and its tail know the depth.
  */
 const loaded = new Map();
 /** Loads under way, by slot, so that many first requests make one load. */
@@ -162,7 +162,8 @@ async function fetchCode(entry, depth, env, ctx) {
   if (response.status !== 200) throw new Error("the daemon answered " + response.status);
   const { code, header } = decode(await response.arrayBuffer());
   entry.function = header.function;
-  entry.leaf = !header.bindings.some(({ type }) => type === "service");
+  entry.leaf =
+    header.tail_consumers === undefined && !header.bindings.some(({ type }) => type === "service");
   if (!entry.leaf) entry.slot = slotOf(entry.version, depth);
   if (header.site !== undefined) entry.site ??= await openSite(header, env);
   if (header.main === "") return undefined;
