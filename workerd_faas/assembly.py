@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThreadPool
 from workerd_faas.api.app import Api, Routes
 from workerd_faas.api.assets import AssetRoutes, session_holders
 from workerd_faas.api.home import HomeRoutes
+from workerd_faas.api.hyperdrive import HyperdriveRoutes
 from workerd_faas.api.oauth import OAuthRoutes
 from workerd_faas.api.older import OlderWranglerRoutes
 from workerd_faas.api.request import Knows, bearers
@@ -47,6 +48,7 @@ from workerd_faas.oidc.relyingparty import RelyingParty
 from workerd_faas.runtime import binary
 from workerd_faas.runtime.check import CheckCells, CheckOptions
 from workerd_faas.runtime.fleet import Fleet, FleetOptions, Isolation
+from workerd_faas.runtime.resolver import MachineResolver
 from workerd_faas.runtime.scheduled import CellCalls
 from workerd_faas.runtime.site_files import SiteFiles, find_asset_worker
 from workerd_faas.runtime.state.dispatch import CellDispatch
@@ -58,6 +60,7 @@ from workerd_faas.store.assets import AssetDirectory
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
+from workerd_faas.store.hyperdrive import SQLConfigurations
 from workerd_faas.store.identity import SQLIdentity
 from workerd_faas.store.logs import SQLLogs
 from workerd_faas.store.resources import SQLResources
@@ -65,6 +68,12 @@ from workerd_faas.store.schedules import SQLSchedules
 from workerd_faas.store.ties import SQLTies
 from workerd_faas.store.vault import FernetVault
 from workerd_faas.usecases.health import Health
+from workerd_faas.usecases.hyperdrive.openings import Openings
+from workerd_faas.usecases.hyperdrive.verbs import (
+    BoundDatabases,
+    DatabaseOrigins,
+    Hyperdrives,
+)
 from workerd_faas.usecases.identity.access_tokens import AccessTokens
 from workerd_faas.usecases.identity.authenticator import BearerAuthenticator
 from workerd_faas.usecases.identity.grants import Grants
@@ -147,6 +156,7 @@ class _Assembly:
         self.tie_store = SQLTies(self.database)
         self.vault = FernetVault(self._secrets_keys())
         self.secrets = SecretValues(catalog=self.catalog, vault=self.vault)
+        self.configurations = SQLConfigurations(self.database, self.vault)
         self._make_logs()
         self._make_sites()
         self._make_storage()
@@ -164,7 +174,11 @@ class _Assembly:
             clock=self.clock,
             limits=self.limits,
             deleted=self._deleted,
-            storage=OwnStorage(resources=self.resources, clock=self.clock),
+            changed=self.openings.follow,
+            storage=BoundDatabases(
+                store=self.configurations,
+                others=OwnStorage(resources=self.resources, clock=self.clock),
+            ),
         )
         self._make_login()
         api = Api(self._areas())
@@ -287,6 +301,7 @@ class _Assembly:
                 bundles=self.bundles,
                 routes=self.routes,
                 ties=self.tie_store,
+                origins=DatabaseOrigins(store=self.configurations),
             ),
             events=self.events,
             targets=AccountTargets(self.routes),
@@ -295,11 +310,18 @@ class _Assembly:
             options=FleetOptions(
                 isolation=Isolation(settings.isolation.value),
                 egress_allow=settings.egress_allow,
+                database_allow=settings.hyperdrive_allow,
                 deny=settings.egress_deny,
                 max_cells=settings.max_cells,
                 idle=settings.cell_idle_timeout,
                 memory=settings.cell_memory,
             ),
+        )
+        self.openings = Openings(
+            store=self.configurations,
+            resolver=MachineResolver(self.reactor),
+            gates=self.fleet,
+            reactor=self.reactor,
         )
         self.tails.changed = self.fleet.tails_changed
         self.ties = Ties(store=self.tie_store, routes=self.routes, notices=self.fleet)
@@ -427,6 +449,15 @@ class _Assembly:
                 limits=self.asset_sessions.limits,
                 in_thread=self._in_thread,
             ),
+            HyperdriveRoutes(
+                auth=self.auth,
+                hyperdrives=Hyperdrives(
+                    store=self.configurations,
+                    openings=self.openings,
+                    work=self.jobs,
+                    clock=self.clock,
+                ),
+            ),
             SecretRoutes(auth=self.auth, workers=self.workers, urls=urls),
             OlderWranglerRoutes(
                 auth=self.auth, workers=self.workers, urls=urls, limits=self.limits
@@ -496,6 +527,7 @@ class _Assembly:
             ("state cells", self.state_cells),
             ("doors", self.doors),
             ("cells", self.fleet),
+            ("openings", self.openings),
             ("queues", self.queues),
             ("schedules", self.scheduler),
             ("jobs", self.jobs),

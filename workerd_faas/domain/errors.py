@@ -59,6 +59,9 @@ class Kind(enum.Enum):
     BINDING_NAME_TAKEN = "binding_name_taken"
     NEWEST_NOT_DEPLOYED = "newest_not_deployed"
     NO_VERSIONS = "no_versions"
+    HYPERDRIVE_NOT_FOUND = "hyperdrive_not_found"
+    HYPERDRIVE_EXISTS = "hyperdrive_exists"
+    HYPERDRIVE_IN_USE = "hyperdrive_in_use"
     SECRETS_CHANGED = "secrets_changed"
     SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 — a kind
     # Function hosts.

@@ -99,6 +99,7 @@ class BindingKind(enum.Enum):
     SECRET_TEXT = "secret_text"  # noqa: S105 — a type
     VERSION_METADATA = "version_metadata"
     RATELIMIT = "ratelimit"
+    HYPERDRIVE = "hyperdrive"
     SERVICE = "service"
     ASSETS = "assets"
     KV_NAMESPACE = "kv_namespace"

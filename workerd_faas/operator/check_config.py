@@ -34,6 +34,7 @@ def described(settings: Settings) -> dict[str, Any]:
         "workerd": str(settings.workerd) if settings.workerd else "found by itself",
         "isolation": settings.isolation.value,
         "egress_allow": [str(network) for network in settings.egress_allow],
+        "hyperdrive_allow": [str(network) for network in settings.hyperdrive_allow],
         "egress_deny": [str(address) for address in settings.egress_deny],
         "max_cells": settings.max_cells,
         "cell_memory": settings.cell_memory,

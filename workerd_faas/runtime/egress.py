@@ -71,6 +71,19 @@ def policy(named: Iterable[Network], own: Iterable[Address]) -> Egress:
     )
 
 
+def may_reach(address: Address, named: Iterable[Network], own: Iterable[Address]) -> bool:
+    """
+    Whether `policy` lets functions reach an address.
+    """
+    named = tuple(named)
+    alone = ipaddress.ip_network(address)
+    if address in own and not address.is_loopback:
+        return alone in named
+    return any(address in network for network in named) or not any(
+        address in block for block in NOT_PUBLIC
+    )
+
+
 def _texts(networks: Iterable[Network]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(network) for network in networks))
 

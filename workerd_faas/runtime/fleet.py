@@ -3,7 +3,8 @@ All function cells: one slot per tenant, started at its first request, stopped w
 """
 
 import enum
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
 from workerd_faas.runtime.status import BreakerStatus, CellStatus, FleetStatus, resident_bytes
 from workerd_faas.runtime.unix_http import NoAnswer
+from workerd_faas.usecases.hyperdrive.ports import Gates
 from workerd_faas.usecases.ports import (
     CallTargets,
     CellNotices,
@@ -32,6 +34,9 @@ from workerd_faas.usecases.ports import (
     FunctionEvents,
     VersionLoader,
 )
+
+Openings = Mapping[str, frozenset[egress.Address]]
+"""By account, addresses that its functions reach besides what all do."""
 
 _TICK: Final = 1.0
 _EMPTY_CELL: Final = 60 * MIB
@@ -63,6 +68,7 @@ class FleetOptions:
     Attributes:
         isolation: Who shares a cell.
         egress_allow: Networks that functions may reach besides public addresses.
+        database_allow: Networks of databases that can be opened for single accounts.
         deny: Addresses of this host that its interfaces do not show, such as a mapped public one.
         max_cells: How many processes at once. A hot restart may go beyond it by one.
         idle: A cell that no request has used for so long is stopped.
@@ -77,6 +83,7 @@ class FleetOptions:
 
     isolation: Isolation = Isolation.ACCOUNT
     egress_allow: tuple[egress.Network, ...] = ()
+    database_allow: tuple[egress.Network, ...] = ()
     deny: tuple[egress.Address, ...] = ()
     max_cells: int = 64
     idle: float = 300.0
@@ -114,6 +121,7 @@ class Fleet:
     options: FleetOptions = attrs.Factory(FleetOptions)
     _key: Callable[[Route], str] = attrs.field(init=False)
     _slots: dict[str, Slot] = attrs.Factory(dict)
+    _openings: Openings = attrs.Factory(dict)
     _houses: dict[Cell, House] = attrs.Factory(dict)
     _queued: dict[Slot, None] = attrs.Factory(dict)
     _made: int = 0
@@ -153,10 +161,72 @@ class Fleet:
         )
         self._tick()
 
-    def _egress(self) -> egress.Egress:
+    def _egress(self, account_id: str | None) -> egress.Egress:
+        opened = (ipaddress.ip_network(each) for each in self._opened(account_id, self._openings))
+        return egress.policy((*self.options.egress_allow, *opened), self._own_addresses())
+
+    def _own_addresses(self) -> tuple[egress.Address, ...]:
         # Anew for each cell: a host's addresses change.
-        own = (*egress.own_addresses(), *self.options.deny)
-        return egress.policy(self.options.egress_allow, own)
+        return (*egress.own_addresses(), *self.options.deny)
+
+    def _opened(self, account_id: str | None, openings: Openings) -> frozenset[egress.Address]:
+        """
+        What a cell of this account (None: of all) reaches that others do not.
+        """
+        sets = openings.values() if account_id is None else (openings.get(account_id, frozenset()),)
+        own = self._own_addresses()
+        return frozenset(
+            each
+            for addresses in sets
+            for each in addresses
+            if not egress.may_reach(each, self.options.egress_allow, own)
+        )
+
+    # `usecases.hyperdrive.ports.Gates`.
+
+    def may_open(self, address: egress.Address) -> bool:
+        """
+        See `Gates`.
+        """
+        named = (*self.options.egress_allow, *self.options.database_allow)
+        return egress.may_reach(address, named, self._own_addresses())
+
+    async def open_for(self, account_id: str, addresses: frozenset[egress.Address]) -> None:
+        """
+        See `Gates`.
+        """
+        before, self._openings = self._openings, {**self._openings, account_id: addresses}
+        await self._replaced(
+            slot
+            for slot in self._of_account(account_id)
+            if self._opened(slot.account_id, before)
+            != self._opened(slot.account_id, self._openings)
+        )
+
+    async def renew(self, account_id: str) -> None:
+        """
+        See `Gates`.
+        """
+        await self._replaced(self._of_account(account_id))
+
+    def _of_account(self, account_id: str) -> Iterator[Slot]:
+        return (slot for slot in self._slots.values() if slot.account_id in (None, account_id))
+
+    async def _replaced(self, slots: Iterable[Slot]) -> None:
+        await gatherResults([Deferred.fromCoroutine(self._replacement(slot)) for slot in slots])
+
+    async def _replacement(self, slot: Slot) -> None:
+        """
+        Replace a cell, and also one that is starting now: it is as things were before.
+        """
+        try:
+            if slot.starting is not None:
+                await slot.replace()
+            await slot.replace()
+        except Problem as problem:
+            self._log.error(
+                "the cell of {key} goes on as it was: {problem}", key=slot.key, problem=str(problem)
+            )
 
     async def stop(self) -> None:
         """
@@ -376,5 +446,6 @@ def _status(slot: Slot, cell: Cell) -> CellStatus:
 
 
 _check_cells: type[Cells] = Fleet
+_check_gates: type[Gates] = Fleet
 _check_notices: type[CellNotices] = Fleet
 _check_owner: type[SlotOwner] = Fleet

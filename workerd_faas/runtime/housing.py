@@ -116,7 +116,7 @@ class Builder:
     binary: Path
     directory: Path
     modules: tuple[tuple[str, str], ...]
-    egress: Callable[[], Egress]
+    egress: Callable[[str | None], Egress]
     loaded_versions: int
     memory: int
     times: Times
@@ -146,7 +146,7 @@ class Builder:
             ),
             listen=directory / "h",
             modules=self.modules,
-            egress=self.egress(),
+            egress=self.egress(account_id),
             loaded_versions=self.loaded_versions,
             account_id=account_id,
             loader=self.loader,

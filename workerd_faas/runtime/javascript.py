@@ -9,6 +9,7 @@ _SHARED: Final = (
     "client_kv.js",
     "client_queue.js",
     "client_ratelimit.js",
+    "client_hyperdrive.js",
 )
 ROUTER: Final = (
     "router.js",

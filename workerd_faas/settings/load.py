@@ -81,6 +81,7 @@ def load(
         workerd=values["WORKERD"],
         isolation=Isolation(values["ISOLATION"]),
         egress_allow=values["EGRESS_ALLOW"] or (),
+        hyperdrive_allow=values["HYPERDRIVE_ALLOW"] or (),
         egress_deny=values["EGRESS_DENY"] or (),
         max_cells=values["MAX_CELLS"],
         cell_memory=values["CELL_MEMORY"],

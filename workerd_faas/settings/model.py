@@ -79,6 +79,7 @@ class Settings:
     workerd: Path | None
     isolation: Isolation
     egress_allow: tuple[Network, ...]
+    hyperdrive_allow: tuple[Network, ...]
     egress_deny: tuple[Address, ...]
     max_cells: int
     cell_memory: int

@@ -246,6 +246,15 @@ SETTINGS: Final = (
     ),
     Setting(
         group=_FUNCTIONS,
+        name="HYPERDRIVE_ALLOW",
+        meaning="Private address blocks of databases that a Hyperdrive configuration may name; "
+        "they are open to accounts with a deployed function that binds one",
+        read=values.networks,
+        default_words="none",
+        example="10.0.7.0/24",
+    ),
+    Setting(
+        group=_FUNCTIONS,
         name="EGRESS_DENY",
         meaning="Public addresses that lead to this machine without being its own, such as that "
         "of a router or load balancer before it: functions must not reach them",

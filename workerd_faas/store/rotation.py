@@ -14,7 +14,7 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.store.database import transact
 from workerd_faas.store.vault import FernetVault
 
-SEALED: Final = (("secrets", "sealed"),)
+SEALED: Final = (("secrets", "sealed"), ("hyperdrives", "sealed"))
 """Tables with a column `id`, and the column that is sealed with it."""
 
 BATCH: Final = 100

@@ -6,7 +6,7 @@ from twisted.logger import Logger
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Version
 from workerd_faas.domain.routing import RoutingTable
-from workerd_faas.usecases.ports import Bundles, Catalog, VersionLoader
+from workerd_faas.usecases.ports import Bundles, Catalog, Origins, VersionLoader
 from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.ties.ports import TieStore
 from workerd_faas.wire.bundle import load_document
@@ -29,6 +29,7 @@ class StoredVersions:
     bundles: Bundles
     routes: RoutingTable
     ties: TieStore
+    origins: Origins | None = None
     _damaged: set[str] = attrs.Factory(set)
 
     async def load_document(self, account_id: str | None, version_id: str) -> bytes:
@@ -45,6 +46,8 @@ class StoredVersions:
             raise
         self._damaged.discard(version.id)
         bindings = await self.secrets.reveal(version.bindings)
+        if self.origins is not None:
+            bindings = await self.origins.revealed(version.account_id, bindings)
         return load_document(
             attrs.evolve(version, bindings=bindings),
             bundle,

@@ -19,6 +19,7 @@ from workerd_faas.domain.log_query import LogPage, LogQuery
 from workerd_faas.domain.model import (
     Account,
     Alias,
+    Binding,
     CheckReport,
     Code,
     Deployment,
@@ -183,6 +184,20 @@ class AssetFiles(Protocol):
         """
         Remove what is not wanted (by the name in `HeldFile`) and was last used before a moment.
         Returns how many files went.
+        """
+
+
+class Origins(Protocol):
+    """
+    What functions are given of stored databases.
+    """
+
+    async def revealed(self, account_id: str, bindings: Sequence[Binding]) -> tuple[Binding, ...]:
+        """
+        The bindings, with how to log in to the databases that `hyperdrive` ones name.
+
+        Raises:
+            Problem: `HYPERDRIVE_NOT_FOUND`, `SECRET_UNREADABLE`.
         """
 
 

@@ -385,6 +385,11 @@ def _ratelimit(name: str, entry: dict[str, Any]) -> Binding:
     return Binding(name=name, kind=BindingKind.RATELIMIT, value=value)
 
 
+def _hyperdrive(name: str, entry: dict[str, Any]) -> Binding:
+    value = {"id": _id(name, entry, "id")}
+    return Binding(name=name, kind=BindingKind.HYPERDRIVE, value=value)
+
+
 def _whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
 
@@ -406,5 +411,6 @@ _READERS: Final[Mapping[str, Callable[[str, dict[str, Any]], Binding]]] = {
     "d1": _d1,
     "queue": _queue,
     "ratelimit": _ratelimit,
+    "hyperdrive": _hyperdrive,
     "service": _service,
 }

@@ -13,6 +13,7 @@ const MAKERS = {
   queue: (props, { ctx, header }) => ctx.exports.Queue({ props: stored(header, props.id) }),
   assets: (_props, { ctx, header }) =>
     ctx.exports.Assets({ props: { version: header.version.id } }),
+  hyperdrive: (props) => props,
   ratelimit: ({ namespace_id, simple }, { ctx, header: { account } }) =>
     ctx.exports.RateLimit({ props: { account, namespace: namespace_id, ...simple } }),
   version_metadata: (_props, { header }) => ({ ...header.version }),

@@ -3,6 +3,7 @@
 //
 // Only functions that have such bindings get any of it.
 
+import hyperdriveSource from "client_hyperdrive.js";
 import kvSource from "client_kv.js";
 import queueSource from "client_queue.js";
 import ratelimitSource from "client_ratelimit.js";
@@ -32,6 +33,12 @@ const CLIENTS = {
     source: ratelimitSource,
     imports: "RateLimit",
     make: (name) => `env[${name}] = new RateLimit(env[${name}]);`,
+  },
+  hyperdrive: {
+    module: PREFIX + "hyperdrive.js",
+    source: hyperdriveSource,
+    imports: "connecting",
+    make: (name) => `connecting(env[${name}]);`,
   },
   // workerd's own class, made around a stub that reaches one database. In the upload check there is
   // none, and nobody to use it.

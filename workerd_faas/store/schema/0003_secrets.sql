@@ -9,3 +9,20 @@ CREATE TABLE secrets (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX secrets_of_function ON secrets (function);
+
+-- Databases that functions reach by `hyperdrive` bindings, which name one by its id.
+
+CREATE TABLE hyperdrives (
+    id          TEXT PRIMARY KEY,
+    account_id  TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    -- Everything of the origin but the password, as JSON.
+    origin      TEXT NOT NULL,
+    -- The password, encrypted like a secret.
+    sealed      TEXT NOT NULL,
+    -- JSON.
+    settings    TEXT NOT NULL,
+    created_at  TEXT NOT NULL,
+    modified_at TEXT NOT NULL,
+    UNIQUE (account_id, name)
+) STRICT, WITHOUT ROWID;

@@ -15,7 +15,9 @@ from workerd_faas.usecases.storage.ports import Resources, StorageBindings
 DEFAULT_DATABASE: Final = "D1"
 """What a function's own database is called in `env`, unless it uses the name itself."""
 
-_INSIDE: Final = frozenset({BindingKind.KV_NAMESPACE, BindingKind.D1, BindingKind.QUEUE})
+_STORAGE: Final = frozenset({BindingKind.KV_NAMESPACE, BindingKind.D1, BindingKind.QUEUE})
+
+_INSIDE: Final = _STORAGE | {BindingKind.RATELIMIT}
 """Bindings that are made in the function's isolate, through the `env` that modules can import."""
 
 _FLAG: Final = "disallow_importable_env"
@@ -33,7 +35,7 @@ class NoStorage:
         """
         See `StorageBindings.bound`.
         """
-        inside = next((each for each in code.bindings if each.kind in _INSIDE), None)
+        inside = next((each for each in code.bindings if each.kind in _STORAGE), None)
         if inside is not None:
             raise Problem(
                 kind=Kind.UNSUPPORTED,

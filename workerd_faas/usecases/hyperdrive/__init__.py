@@ -1,0 +1,1 @@
+"""Databases that functions reach by a stored configuration: `hyperdrive` bindings."""
