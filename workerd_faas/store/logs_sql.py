@@ -113,8 +113,9 @@ def insert(cursor: Cursor, known: Sizes, batch: Sequence[Invocation], keep_bytes
         known.add(each.route.account_id, each.route.function, size_of(each))
     for account_id in {each.route.account_id for each in batch}:
         if known.of(account_id) > keep_bytes:
-            while known.of(account_id) > keep_bytes * _ROOM:
-                _remove_oldest(cursor, known, account_id, known.largest(account_id))
+            goal = int(keep_bytes * _ROOM)
+            while known.of(account_id) > goal:
+                _remove_oldest(cursor, known, account_id, known.of(account_id) - goal)
 
 
 def select(cursor: Cursor, query: LogQuery) -> LogPage:
@@ -162,13 +163,26 @@ def remove_older(cursor: Cursor, known: Sizes, oldest: int) -> None:
         known.add(account_id, function, -size)
 
 
-def _remove_oldest(cursor: Cursor, known: Sizes, account_id: str, function: str) -> None:
+def _remove_oldest(cursor: Cursor, known: Sizes, account_id: str, surplus: int) -> None:
+    """
+    Remove some of the oldest of the account's largest function, at most so many bytes.
+    """
+    function = known.largest(account_id)
+    where = (account_id, function)
     cursor.execute(
-        "DELETE FROM invocations WHERE number IN (SELECT number FROM invocations"
-        " WHERE account = ? AND function = ? ORDER BY number LIMIT ?) RETURNING size",
-        (account_id, function, _REMOVED_AT_ONCE),
+        "SELECT number, size FROM invocations WHERE account = ? AND function = ?"
+        " ORDER BY number LIMIT ?",
+        (*where, _REMOVED_AT_ONCE),
     )
-    removed = sum(size for (size,) in cursor.fetchall())
+    removed, last = 0, 0
+    for number, size in cursor.fetchall():
+        if removed >= surplus:
+            break
+        removed, last = removed + size, number
+    cursor.execute(
+        "DELETE FROM invocations WHERE account = ? AND function = ? AND number <= ?",
+        (*where, last),
+    )
     # Without rows there is nothing either, whatever was counted.
     known.add(account_id, function, -(removed or known.accounts[account_id][function]))
 
