@@ -171,6 +171,8 @@ class Wire:
         Close as dying machines do.
         """
         sock = self.writer.get_extra_info("socket")
+        if sock is None:
+            return  # It is closed already.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
@@ -397,6 +399,8 @@ class RelayCase(TestCase):
         # Not `addCleanup`: trial calls that before `tearDown`.
         self.temporary = tempfile.TemporaryDirectory(prefix="wfi-")
         self.directory = Path(self.temporary.name)
+        self.bugs: list[dict[str, Any]] = []
+        loop().set_exception_handler(lambda _, context: self.bugs.append(context))
         self.cell = Cell(self.directory, "cell")
         self.api = Cell(self.directory, "api")
         await self.cell.start()
@@ -433,6 +437,8 @@ class RelayCase(TestCase):
         await self.cell.stop()
         await self.api.stop()
         self.temporary.cleanup()
+        loop().set_exception_handler(None)
+        assert not self.bugs, self.bugs
         stats = self.ingress.stats()
         assert not self.cell.errors + self.api.errors, self.cell.errors + self.api.errors
         assert stats.connections == stats.in_flight == stats.tunnels == 0, stats

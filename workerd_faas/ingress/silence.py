@@ -8,6 +8,7 @@ tick; there are few of them.
 
 import asyncio
 import select
+import socket
 from typing import Protocol
 
 
@@ -43,9 +44,9 @@ class Silence:
         by_descriptor: dict[int, Silenced] = {}
         poll = select.poll()
         for silenced in self._silenced:
-            descriptor: int = silenced.transport.get_extra_info("socket").fileno()
-            if descriptor >= 0:
+            sock: socket.socket | None = silenced.transport.get_extra_info("socket")
+            if sock is not None and (descriptor := sock.fileno()) >= 0:
                 by_descriptor[descriptor] = silenced
-                poll.register(descriptor, 0)  # errors and hang-ups are always told
+                poll.register(descriptor, 0)  # Errors and hang-ups are always told.
         for descriptor, _ in poll.poll(0):
             by_descriptor[descriptor].cut()

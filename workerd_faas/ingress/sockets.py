@@ -46,7 +46,7 @@ def reset(transport: asyncio.Transport, peer: Peer) -> None:
     """
     End a connection so that nobody takes what was sent for something whole.
     """
-    if peer.address is not None and peer.tls is None:
-        sock: socket.socket = transport.get_extra_info("socket")
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is not None and peer.address is not None and peer.tls is None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     transport.abort()
