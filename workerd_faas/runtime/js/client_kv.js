@@ -3,6 +3,8 @@
 // reaches one namespace and nothing else.
 
 const MAX_KEY = 512;
+const LOST = 502;
+const ATTEMPTS = 3;
 const TYPES =
   'Unknown response type. Possible types are "text", "arrayBuffer", "json", and "stream".';
 const VALUES =
@@ -80,8 +82,14 @@ export class KvNamespace {
     this.#stub = stub;
   }
 
-  #fetch(path, init) {
-    return this.#stub.fetch("http://kv/" + path, init);
+  /** All of this may be done twice: when the state cell ends in the middle, its successor is asked. */
+  async #fetch(path, init) {
+    const again = !(init?.body instanceof ReadableStream);
+    for (let attempt = 1; ; attempt++) {
+      const response = await this.#stub.fetch("http://kv/" + path, init);
+      if (response.status !== LOST || !again || attempt === ATTEMPTS) return response;
+      await response.body?.cancel();
+    }
   }
 
   async #read(name, given) {

@@ -1,0 +1,278 @@
+"""State cells with real processes: what is kept, who reaches it, how a cell is replaced."""
+
+import json
+import os
+import signal
+import stat
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from tests.runtime.support import ACCOUNT, OTHER, alive
+from tests.state.support import AccountLoader, StateCase, files_of, manage
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.routing import Route
+from workerd_faas.runtime.fleet import Isolation
+from workerd_faas.runtime.state.fleet import StateFleet
+from workerd_faas.usecases.storage.ports import StateQuestion
+
+KEEPER = """
+export default {
+  async fetch(request, env) {
+    const key = new URL(request.url).pathname.slice(1);
+    if (request.method === "POST") {
+      await env.KV.put(key, await request.text());
+      await env.D1.exec("CREATE TABLE IF NOT EXISTS seen (key TEXT)");
+      await env.D1.prepare("INSERT INTO seen VALUES (?)").bind(key).run();
+      await env.QUEUE.send(key);
+      return new Response("kept");
+    }
+    const { results } = await env.D1.prepare("SELECT key FROM seen ORDER BY key").all();
+    const rows = results.map((row) => row.key);
+    const { backlogCount } = await env.QUEUE.metrics();
+    return Response.json({ value: await env.KV.get(key), rows, backlogCount });
+  },
+};
+"""
+
+THIEF = """
+export default {
+  async fetch(request, env, ctx) {
+    let stolen;
+    let owner = ctx.exports.default;
+    while (!Object.hasOwn(owner, "fetch")) owner = Object.getPrototypeOf(owner);
+    const original = owner.fetch;
+    owner.fetch = function (...rest) {
+      stolen ??= this;
+      return original.apply(this, rest);
+    };
+    await env.KV.put("mine", "1");
+    owner.fetch = original;
+    const { url, method, headers } = await request.json();
+    const response = await original.call(stolen, url, { method, headers });
+    return Response.json({ status: response.status, text: await response.text() });
+  },
+};
+"""
+
+
+class KeepingTests(StateCase):
+    """
+    What was acknowledged is there.
+    """
+
+    async def test_acknowledged_writes_survive_kill_9(self) -> None:
+        """
+        Values, rows and messages that were acknowledged before the cell was killed are there after
+        it, and the next request finds a new cell.
+        """
+        state = await self.state_fleet()
+        fleet = await self.functions(state, AccountLoader(KEEPER))
+        for n in range(5):
+            self.assertEqual((await self.call(fleet, f"/k{n}", body=b"v" * 70_000)).text, "kept")
+            pid = self.pid(state)
+            os.kill(pid, signal.SIGKILL)
+            await self.ended(pid)
+        found = (await self.call(fleet, "/k4")).json
+        self.assertEqual(len(found["value"]), 70_000)
+        self.assertEqual(found["rows"], ["k0", "k1", "k2", "k3", "k4"])
+        self.assertEqual(found["backlogCount"], 5)
+
+    async def ended(self, pid: int) -> None:
+        """
+        Wait for a process's end.
+        """
+        await self.until(lambda: not alive(pid))
+
+    async def test_nothing_fails_while_a_cell_is_replaced(self) -> None:
+        """
+        Requests that come while the cell is held wait; all of them succeed, also those that change
+        something.
+        """
+        state = await self.state_fleet()
+        fleet = await self.functions(state, AccountLoader(KEEPER))
+        await self.call(fleet, "/first", body=b"1")
+        pids = {self.pid(state)}
+        stop = False
+
+        async def write(who: int) -> list[str]:
+            texts: list[str] = []
+            while not stop:
+                texts.append((await self.call(fleet, f"/{who}-{len(texts)}", body=b"1")).text)
+            return texts
+
+        writing = [Deferred.fromCoroutine(write(who)) for who in range(4)]
+        for _ in range(3):
+            await state.renew(ACCOUNT)
+            pids.add(self.pid(state))
+        stop = True
+        texts = [text for each in await gatherResults(writing) for text in each]
+        self.assertEqual(set(texts), {"kept"})
+        self.assertEqual(len(pids), 4)
+        rows = (await self.call(fleet, "/first")).json["rows"]
+        self.assertEqual(len(rows), len(texts) + 1)
+
+    async def test_an_idle_cell_is_stopped_and_comes_back(self) -> None:
+        """
+        A cell that nobody uses ends; its data is there for the next request.
+        """
+        state = await self.state_fleet(idle=0.5)
+        fleet = await self.functions(state, AccountLoader(KEEPER))
+        await self.call(fleet, "/a", body=b"1")
+        await self.until(lambda: not state.cells())
+        self.assertEqual((await self.call(fleet, "/a")).json["value"], "1")
+
+    async def test_files_are_the_daemons_alone(self) -> None:
+        """
+        An account's directory has mode 0700, and large values are files in it.
+        """
+        state = await self.state_fleet()
+        fleet = await self.functions(state, AccountLoader(KEEPER))
+        await self.call(fleet, "/big", body=b"x" * 100_000)
+        folder = self.data / ACCOUNT
+        self.assertEqual(stat.S_IMODE(folder.stat().st_mode), 0o700)
+        self.assertTrue(any(name.startswith("blobs/") for name in files_of(self.data, ACCOUNT)))
+
+
+class ReachTests(StateCase):
+    """
+    Who reaches what.
+    """
+
+    async def test_namespaces_and_accounts_are_apart(self) -> None:
+        """
+        The same name in another namespace, or the same namespace of another account, is another
+        value.
+        """
+        state = await self.state_fleet()
+        text = """export default { async fetch(request, env) {
+          if (request.method === "POST") await env.KV.put("k", await request.text());
+          return Response.json([await env.KV.get("k"), await env.OTHER.get("k")]);
+        } }"""
+        fleet = await self.functions(state, AccountLoader(text))
+        self.assertEqual((await self.call(fleet, body=b"one")).json, ["one", None])
+        self.assertEqual((await self.call(fleet, account=OTHER)).json, [None, None])
+
+    async def test_a_shared_cell_keeps_accounts_apart(self) -> None:
+        """
+        Where all accounts share a function cell, each still reaches its own state cell.
+        """
+        state = await self.state_fleet()
+        fleet = await self.functions(state, AccountLoader(KEEPER), isolation=Isolation.SHARED)
+        await self.call(fleet, "/k", body=b"ours")
+        await self.call(fleet, "/k", body=b"theirs", account=OTHER)
+        self.assertEqual((await self.call(fleet, "/k")).json["value"], "ours")
+        found = (await self.call(fleet, "/k", account=OTHER)).json
+        self.assertEqual((found["value"], found["rows"]), ("theirs", ["k"]))
+        self.assertEqual({cell.key for cell in state.cells()}, {ACCOUNT, OTHER})
+
+    async def test_a_stolen_stub_is_good_for_its_namespace_only(self) -> None:
+        """
+        A function that gets hold of what its binding speaks to, and sends what it likes, reaches
+        neither another namespace, nor another kind of storage, nor the management of either.
+        """
+        state = await self.state_fleet()
+        fleet = await self.functions(state, AccountLoader(THIEF, flags=["enable_ctx_exports"]))
+        await manage(state, "PUT", "/kv/bulk", "other", [{"key": "secret", "value": "s"}])
+        tries: list[tuple[str, str, dict[str, str]]] = [
+            ("http://kv/secret", "GET", {"state-id": "other"}),
+            ("http://kv/secret", "GET", {"State-Id": "other", "host": f"{OTHER}.state"}),
+            (f"http://{OTHER}.state/secret", "GET", {}),
+            ("http://kv/../other/secret", "GET", {}),
+            ("http://kv/kv/bulk", "DELETE", {"state-kind": "manage", "state-id": "other"}),
+            ("http://kv/", "GET", {"wfaas-cf": json.dumps({"backlog": True})}),
+            ("http://kv/d1", "GET", {"state-kind": "manage", "state-id": "other"}),
+        ]
+        for url, method, headers in tries:
+            body = json.dumps({"url": url, "method": method, "headers": headers}).encode()
+            found = (await self.call(fleet, body=body)).json
+            self.assertNotIn("secret", found["text"], url)
+            self.assertNotIn("backlog", found["text"], url)
+            self.assertNotIn("num_tables", found["text"], url)
+        question = StateQuestion(kind="kv", id="other", method="GET", target="/secret")
+        self.assertEqual((await state.ask(ACCOUNT, question)).body, b"s")
+
+    async def test_a_function_without_a_binding_has_nothing(self) -> None:
+        """
+        Without bindings, `env` has neither stubs nor the class that is lent to others.
+        """
+        state = await self.state_fleet()
+        text = """import { env as imported } from "cloudflare:workers";
+        export default { fetch(request, env) {
+          return Response.json([Object.getOwnPropertyNames(env), Object.keys(imported)]);
+        } }"""
+        fleet = await self.functions(state, AccountLoader(text, bindings=()))
+        self.assertEqual((await self.call(fleet)).json, [[], []])
+        self.assertEqual(state.cells(), ())
+        with_all = await self.functions_again(state, text)
+        names = sorted(["KV", "OTHER", "D1", "QUEUE"])
+        found = (await self.call(with_all)).json
+        self.assertEqual([sorted(each) for each in found], [names, names])
+
+    async def functions_again(self, state: StateFleet, text: str) -> Any:
+        """
+        Another fleet in a directory of its own.
+        """
+        folder, self.directory = self.directory, self.directory / "again"
+        self.directory.mkdir()
+        try:
+            return await self.functions(state, AccountLoader(text))
+        finally:
+            self.directory = folder
+
+    async def test_old_compatibility_dates_work(self) -> None:
+        """
+        All bindings work with the oldest dates, when stubs had no methods of their own.
+        """
+        state = await self.state_fleet()
+        text = KEEPER.replace(
+            "await env.QUEUE.send(key);",
+            "await env.QUEUE.send(key); await env.QUEUE.send(new Map(), { contentType: 'v8' });",
+        )
+        fleet = await self.functions(state, AccountLoader(text, date="2021-11-02"))
+        reply = await self.call(fleet, "/k", body=b"1")
+        self.assertEqual(reply.text, "kept")
+        self.assertEqual((await self.call(fleet, "/k")).json["backlogCount"], 2)
+
+
+class MisfortuneTests(StateCase):
+    """
+    What cannot be had.
+    """
+
+    async def test_a_cell_that_cannot_start_is_said_to_be_unavailable(self) -> None:
+        """
+        Where the data cannot be opened, the API and functions are told so in time.
+        """
+        state = await self.state_fleet(wait=1.0)
+        self.data.write_text("not a directory")
+        question = StateQuestion(kind="kv", id="x", method="GET", target="/x")
+        with self.assertRaises(Problem) as caught:
+            await state.ask(ACCOUNT, question)
+        self.assertIs(caught.exception.kind, Kind.UNAVAILABLE)
+        text = """export default { async fetch(request, env) {
+          try { return new Response(await env.KV.get("x")); }
+          catch (error) { return new Response(String(error)); }
+        } }"""
+        fleet = await self.functions(state, AccountLoader(text))
+        said = (await self.call(fleet)).text
+        self.assertIn("KV GET failed: 503", said)
+        self.assertNotIn(str(self.directory), said)
+
+    async def test_one_accounts_runaway_query_is_its_own_trouble(self) -> None:
+        """
+        While a query of one account keeps its cell busy, another account's storage answers.
+        """
+        state = await self.state_fleet()
+        endless = (
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r"
+        )
+        busy = Deferred.fromCoroutine(manage(state, "POST", "/d1/query", "db", [{"sql": endless}]))
+        busy.addErrback(lambda failure: failure.trap(Problem))
+        await self.until(lambda: state.upstream(Route(ACCOUNT, "", "")) is not None)
+        question = StateQuestion(kind="kv", id="ns", method="GET", target="/k")
+        self.assertEqual((await state.ask(OTHER, question)).status, 404)
+        for cell in state.cells():
+            if cell.key == ACCOUNT and cell.pid is not None:
+                os.kill(cell.pid, signal.SIGKILL)
+        await busy
