@@ -33,7 +33,7 @@ class Annotations:
 
 
 def upload_form(
-    worker: Worker,
+    worker: Worker | None,
     *,
     compatibility_date: str,
     compatibility_flags: Sequence[str],
@@ -41,21 +41,31 @@ def upload_form(
     keep_variables: bool,
     annotations: Annotations,
     tail_consumers: Sequence[str] = (),
+    assets: Mapping[str, Any] | None = None,
 ) -> Form:
     """
     What is sent.
+
+    Args:
+        worker: None for a site without code, which has no bindings either.
+        assets: The completion token of the site's upload session, and its configuration.
     """
-    metadata = {
-        "main_module": worker.main.name,
-        "bindings": list(bindings),
+    metadata: dict[str, Any] = {
         "compatibility_date": compatibility_date,
         "compatibility_flags": list(compatibility_flags),
-        "keep_bindings": [*KEPT_SECRETS, *(KEPT_VARIABLES if keep_variables else ())],
         "annotations": annotations.document(),
-        "tail_consumers": [{"service": name} for name in tail_consumers],
     }
+    if assets is not None:
+        metadata["assets"] = assets
+    if worker is not None:
+        metadata |= {
+            "main_module": worker.main.name,
+            "bindings": list(bindings),
+            "keep_bindings": [*KEPT_SECRETS, *(KEPT_VARIABLES if keep_variables else ())],
+            "tail_consumers": [{"service": name} for name in tail_consumers],
+        }
     parts = [Part(name="metadata", content=json.dumps(metadata).encode())]
-    for module in worker.uploaded():
+    for module in () if worker is None else worker.uploaded():
         parts.append(
             Part(
                 name=module.name,

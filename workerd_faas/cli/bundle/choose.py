@@ -38,7 +38,7 @@ def build_worker(
     Raises:
         Failure: it cannot be built.
     """
-    environ = {name: value for name, value in environ.items() if name not in _SECRET}
+    environ = _without_secrets(environ)
     wrangler: Wrangler | str | None = None
     if bundler == "wrangler" or (bundler == "auto" and wants_wrangler(project.root)):
         wrangler = find_wrangler(project.root, environ)
@@ -49,13 +49,29 @@ def build_worker(
     if isinstance(wrangler, Wrangler):
         main = check_entry(project.main, shown(project.main), must_exist=project.build is None)
         return bundle_with_wrangler(project, main, wrangler, environ)
-    if project.build is not None:
-        note(f"running the build command: {project.build.command}")
-        _run(project.build, environ)
+    run_build_command(project, environ, note)
     main = check_entry(project.main, shown(project.main))
     if project.no_bundle:
         return collect_plain(project, main)
     return bundle_with_esbuild(project, main, find_esbuild(project.root, environ), environ)
+
+
+def run_build_command(
+    project: Project, environ: Mapping[str, str], note: Callable[[str], None]
+) -> None:
+    """
+    Run the project's own build command, if it has one.
+
+    Raises:
+        Failure: it failed.
+    """
+    if project.build is not None:
+        note(f"running the build command: {project.build.command}")
+        _run(project.build, _without_secrets(environ))
+
+
+def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in _SECRET}
 
 
 def _run(command: Build, environ: Mapping[str, str]) -> None:

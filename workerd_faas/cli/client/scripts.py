@@ -1,10 +1,12 @@
 """The API's resources as calls: one account's functions, and the user's own things."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from workerd_faas.cli.assets.session import Uploaded, upload_site
+from workerd_faas.cli.assets.site import Site
 from workerd_faas.cli.client.api import Api
 from workerd_faas.cli.client.http import Progress
 from workerd_faas.cli.client.multipart import Form
@@ -133,6 +135,12 @@ class ScriptsApi:
         """
         self.api.call("DELETE", *self._path(name))
 
+    def upload_site(self, name: str, site: Site, progress: Callable[[int, int], None]) -> Uploaded:
+        """
+        Upload the files of a site that the server lacks; `assets.session.upload_site`.
+        """
+        return upload_site(self.api, self._path(name), self.account.id, site, progress)
+
     def deploy(self, name: str, form: Form, progress: Progress | None) -> Record:
         """
         Upload and deploy in one transaction.
@@ -176,10 +184,16 @@ class ScriptsApi:
         return _records(result, "deployments"), urls if isinstance(urls, dict) else {}
 
     def create_deployment(
-        self, name: str, shares: Sequence[tuple[str, float]], message: str | None
+        self,
+        name: str,
+        shares: Sequence[tuple[str, float]],
+        message: str | None,
+        *,
+        force: bool = False,
     ) -> Record:
         """
-        Let versions serve the function by their shares, in per cent.
+        Let versions serve the function by their shares, in per cent; with `force` also an earlier
+        one although secrets have changed since.
         """
         document = {
             "strategy": "percentage",
@@ -190,7 +204,8 @@ class ScriptsApi:
             "annotations": {} if message is None else {"workers/message": message},
         }
         path = self._path(name, "deployments")
-        return _record(self.api.call("POST", *path, document=document))
+        query = {"force": "true"} if force else None
+        return _record(self.api.call("POST", *path, query=query, document=document))
 
     def schedules(self, name: str) -> Sequence[Record]:
         """

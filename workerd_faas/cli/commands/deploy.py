@@ -9,7 +9,8 @@ import attrs
 import click
 
 from workerd_faas.cli.app import App, pass_app
-from workerd_faas.cli.bundle.choose import build_worker
+from workerd_faas.cli.assets.site import collect_site
+from workerd_faas.cli.bundle.choose import build_worker, run_build_command
 from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.client.api import SCRIPT_INVALID, ApiError
 from workerd_faas.cli.client.scripts import Record, ScriptsApi
@@ -17,11 +18,13 @@ from workerd_faas.cli.commands.upload_options import Options, upload_options
 from workerd_faas.cli.commands.upload_report import (
     built,
     send,
+    send_site,
     show_build,
     show_result,
     sizes_of,
 )
-from workerd_faas.cli.config.bindings import variables
+from workerd_faas.cli.config.assets import Assets
+from workerd_faas.cli.config.bindings import assets_binding, variables
 from workerd_faas.cli.config.project import DEFAULT_DATE, Project
 from workerd_faas.cli.failure import Failure, project_failure, usage
 from workerd_faas.cli.terminal import note, show_json, warn, working
@@ -81,12 +84,24 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
     name, date = _checked_name(project), _checked_date(project)
     alias = None if options.alias is None else _checked(check_alias, options.alias)
     with working("building"):
-        worker = build_worker(project, options.bundler, app.environ, note)
+        worker = _build(project, options, app)
+        # After the build command, which may be what makes the site.
+        site = None if project.assets is None else collect_site(project.assets)
         sizes = sizes_of(worker)
-    for warning in worker.warnings:
-        warn(warning)
-    if options.outdir is not None:
-        _write(worker, options.outdir)
+    if worker is not None:
+        for warning in worker.warnings:
+            warn(warning)
+        if options.outdir is not None:
+            _write(worker, options.outdir)
+    if not options.as_json:
+        show_build(worker, site, sizes)
+    if options.dry_run:
+        if options.as_json:
+            show_json(built(name, worker, site, sizes))
+        else:
+            note("--dry-run: nothing was sent")
+        return
+    scripts = app.scripts(project.account_id)
     form = upload_form(
         worker,
         compatibility_date=date,
@@ -95,20 +110,12 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
         keep_variables=project.keep_vars,
         annotations=Annotations(message=options.message, tag=options.tag, alias=alias),
         tail_consumers=project.tail_consumers,
+        assets=None if site is None else send_site(scripts, name, site),
     )
-    if not options.as_json:
-        show_build(worker, sizes)
-    if options.dry_run:
-        if options.as_json:
-            show_json(built(name, worker, sizes))
-        else:
-            note("--dry-run: nothing was sent")
-        return
-    scripts = app.scripts(project.account_id)
     try:
         result = send(scripts.deploy if deploys else scripts.upload, name, form)
     except ApiError as error:
-        if error.code == SCRIPT_INVALID:
+        if error.code == SCRIPT_INVALID and worker is not None:
             raise _in_users_files(error, worker) from None
         raise
     schedules = None
@@ -123,6 +130,16 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
         as_json=options.as_json,
         schedules=schedules,
     )
+
+
+def _build(project: Project, options: Options, app: App) -> Worker | None:
+    """
+    The Worker; none for a site without code, whose build command is run all the same.
+    """
+    if project.main is None and project.assets is not None:
+        run_build_command(project, app.environ, note)
+        return None
+    return build_worker(project, options.bundler, app.environ, note)
 
 
 def _set_schedules(scripts: ScriptsApi, name: str, crons: Sequence[str]) -> Sequence[Record]:
@@ -147,7 +164,12 @@ def _with_options(project: Project, options: Options) -> Project:
             lambda key, what: problems.append(f"{key} {what}"),
         )
     )
-    names = {binding["name"] for binding in given}
+    assets = project.assets
+    if options.assets is not None:
+        directory = Path.cwd() / options.assets
+        assets = attrs.evolve(assets or Assets(directory=directory), directory=directory)
+    site = () if assets is None or not assets.binding else (assets_binding(assets.binding),)
+    names = {binding["name"] for binding in (*given, *site)}
     script = options.script
     no_bundle = project.no_bundle if options.no_bundle is None else options.no_bundle
     return attrs.evolve(
@@ -157,7 +179,9 @@ def _with_options(project: Project, options: Options) -> Project:
         bindings=(
             *(each for each in project.bindings if each["name"] not in names),
             *given,
+            *site,
         ),
+        assets=assets,
         keep_vars=options.keep_vars or project.keep_vars,
         define={**project.define, **dict(_pair(text, "--define") for text in options.define)},
         compatibility_date=options.compatibility_date or project.compatibility_date,

@@ -26,6 +26,7 @@ class Options:
     message: str | None
     tag: str | None
     alias: str | None
+    assets: Path | None
     var: tuple[str, ...]
     keep_vars: bool
     define: tuple[str, ...]
@@ -50,6 +51,11 @@ _OPTIONS = (
     _option("--message", "-m", metavar="TEXT", help="What this version is about."),
     _option("--tag", metavar="TEXT", help="A mark to find the version by."),
     _option("--alias", metavar="NAME", help="Let this alias name the version."),
+    _option(
+        "--assets",
+        type=click.Path(path_type=Path),
+        help="Directory with the files of the site; goes before assets.directory.",
+    ),
     _option("--var", multiple=True, metavar="KEY:VALUE", help="A variable in env; repeatable."),
     _option("--keep-vars", is_flag=True, help="Keep variables that are not in the configuration."),
     _option(

@@ -4,12 +4,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TransferSpeedColumn,
+)
 
+from workerd_faas.cli.assets.site import Site
 from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.client.address import function_url
 from workerd_faas.cli.client.multipart import Form
-from workerd_faas.cli.client.scripts import Record
+from workerd_faas.cli.client.scripts import Record, ScriptsApi
 from workerd_faas.cli.terminal import (
     error_console,
     gzip_size,
@@ -35,18 +43,23 @@ class Sizes:
     gzip: int
 
 
-def sizes_of(worker: Worker) -> Sizes:
+def sizes_of(worker: Worker | None) -> Sizes:
     """
     Measure it.
     """
-    code = worker.code()
+    code = [] if worker is None else worker.code()
     return Sizes(sum(map(len, code)), gzip_size(code))
 
 
-def show_build(worker: Worker, sizes: Sizes) -> None:
+def show_build(worker: Worker | None, site: Site | None, sizes: Sizes) -> None:
     """
     What was built, for people.
     """
+    if site is not None:
+        count = len(site.files)
+        note(f"Assets: {count} file{'s' if count != 1 else ''}, {size_text(site.size)}")
+    if worker is None:
+        return
     count = 1 + len(worker.modules)
     note(
         f"Built with {worker.bundler}: {count} module{'s' if count > 1 else ''}, "
@@ -56,21 +69,46 @@ def show_build(worker: Worker, sizes: Sizes) -> None:
         note(f"  {module.name} ({module.kind.value}, {size_text(len(module.content))})")
 
 
-def built(name: str, worker: Worker, sizes: Sizes) -> dict[str, Any]:
+def built(name: str, worker: Worker | None, site: Site | None, sizes: Sizes) -> dict[str, Any]:
     """
     What was built, for programs.
     """
-    return {
-        "name": name,
-        "bundler": worker.bundler,
-        "main_module": worker.main.name,
-        "modules": [
-            {"name": module.name, "type": module.kind.value, "size": len(module.content)}
-            for module in worker.uploaded()
-        ],
-        "size": sizes.raw,
-        "gzip": sizes.gzip,
-    }
+    document: dict[str, Any] = {"name": name, "size": sizes.raw, "gzip": sizes.gzip}
+    if worker is not None:
+        document |= {
+            "bundler": worker.bundler,
+            "main_module": worker.main.name,
+            "modules": [
+                {"name": module.name, "type": module.kind.value, "size": len(module.content)}
+                for module in worker.uploaded()
+            ],
+        }
+    if site is not None:
+        document["assets"] = {"files": len(site.files), "size": site.size}
+    return document
+
+
+def send_site(scripts: ScriptsApi, name: str, site: Site) -> dict[str, Any]:
+    """
+    Upload the files that the server lacks, with a bar; `metadata.assets` for the upload.
+    """
+    bar = Progress(
+        TextColumn("uploading assets"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=error_console(),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("uploading", total=None)
+
+        def sent(count: int, total: int) -> None:
+            bar.update(task, completed=count, total=total)
+
+        uploaded = scripts.upload_site(name, site, sent)
+    known = len({file.hash for file in site.files.values()}) - uploaded.files
+    note(f"Assets: {uploaded.files} uploaded, {known} already there")
+    return {"jwt": uploaded.token, "config": site.config}
 
 
 def send(

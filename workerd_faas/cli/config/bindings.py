@@ -111,6 +111,13 @@ def bindings_of(environment: Raw, report: Report) -> Iterator[dict[str, Any]]:
                 yield {"name": name, "type": type_}
 
 
+def assets_binding(name: str) -> dict[str, Any]:
+    """
+    The binding to the site of the same upload.
+    """
+    return {"name": name, "type": "assets"}
+
+
 def variables(values: Raw, report: Report, key: str = "vars") -> Iterator[dict[str, Any]]:
     """
     `vars`: strings as `plain_text`, everything else as `json`.

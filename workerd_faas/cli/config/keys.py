@@ -7,7 +7,7 @@ from workerd_faas.cli.config.bindings import BINDING_KEYS
 
 INHERITED: Final = frozenset(
     {
-        "account_id", "base_dir", "build", "compatibility_date", "compatibility_flags",
+        "account_id", "assets", "base_dir", "build", "compatibility_date", "compatibility_flags",
         "find_additional_modules", "jsx_factory", "jsx_fragment", "keep_names", "main", "minify",
         "name", "no_bundle", "preserve_file_names", "rules", "triggers", "tsconfig",
         "upload_source_maps",
@@ -37,7 +37,6 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
     "ai_search_namespaces": "the binding is left out",
     "analytics": "the binding is left out",
     "artifacts": "the binding is left out",
-    "assets": "static files are not uploaded",
     "cache": "the setting is not sent",
     "cloudchamber": "containers are not supported",
     "connect": "TCP connections are not routed to functions",

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from workerd_faas.cli.config.assets import Assets, read_assets
 from workerd_faas.cli.config.bindings import bindings_of, variables
 from workerd_faas.cli.config.environment import select_environment
 from workerd_faas.cli.config.files import ConfigFile
@@ -60,6 +61,7 @@ class Project:
     bindings: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
     tail_consumers: tuple[str, ...] = ()
     crons: tuple[str, ...] | None = None
+    assets: Assets | None = None
     keep_vars: bool = False
     module_root: Path | None = None
     rules: tuple[Rule, ...] = ()
@@ -108,6 +110,7 @@ def read_project(config: ConfigFile, environment: str | None) -> tuple[Project, 
         ),
         tail_consumers=_tail_consumers(reader),
         crons=_crons(reader),
+        assets=read_assets(reader, directory),
         keep_vars=reader.flag("keep_vars") or False,
         module_root=_inside(directory, base_dir),
         rules=_rules(reader),

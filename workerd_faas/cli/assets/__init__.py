@@ -1,0 +1,1 @@
+"""Static assets: which files a project has, and uploading those that the server lacks."""
