@@ -107,8 +107,7 @@ class TailRoutes:
         # Whoever has the token may connect, and nobody else: Wrangler sends no credentials here.
         @app.route("/tails/<tail>", methods=["GET"])
         def connect(request: IRequest, tail: str) -> "Deferred[bytes]":
-            protocol = accept(request, self.reactor, [SUBPROTOCOL])
-            socket = Socket(self.reactor, protocol)
+            socket = Socket(self.reactor, accept(request, [SUBPROTOCOL]))
             connection = self.tails.connect(tail, query(request, "token") or "", socket)
             if connection is None:
                 raise Problem(kind=Kind.NOT_FOUND, message="There is no such tail, or no more.")

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from websockets.datastructures import Headers
 from websockets.http11 import Request as Handshake
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from zope.interface import implementer
@@ -95,9 +96,15 @@ class Socket(ByteProtocol):
 
     talker: Talker
 
-    def __init__(self, reactor: Any, protocol: ServerProtocol) -> None:
+    def __init__(self, reactor: Any, answer: bytes) -> None:
+        """
+        Args:
+            reactor: Provides IReactorTime.
+            answer: What `accept` gave.
+        """
         self._reactor = reactor
-        self._protocol = protocol
+        self._answer = answer
+        self._protocol = ServerProtocol(state=State.OPEN, max_size=MAX_RECEIVED)
         self._first = FirstFrame()
         self._heard: float = reactor.seconds()
         self._watch: IDelayedCall | None = None
@@ -111,7 +118,7 @@ class Socket(ByteProtocol):
         transport: Any = self.transport
         transport.registerProducer(self, True)
         self._watch = self._reactor.callLater(PING_SECONDS, self._look)
-        self._write()
+        transport.write(self._answer)
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -192,16 +199,14 @@ class Socket(ByteProtocol):
         self._watch = self._reactor.callLater(PING_SECONDS, self._look)
 
 
-def accept(request: IRequest, reactor: Any, subprotocols: Sequence[str]) -> ServerProtocol:
+def accept(request: IRequest, subprotocols: Sequence[str]) -> bytes:
     """
-    The handshake of a request for a WebSocket with one of these subprotocols.
+    The answer to the handshake of a request for a WebSocket with one of these subprotocols.
 
     Raises:
         Problem: `BAD_REQUEST` when it is none.
     """
-    protocol = ServerProtocol(
-        subprotocols=[Subprotocol(each) for each in subprotocols], max_size=MAX_RECEIVED
-    )
+    protocol = ServerProtocol(subprotocols=[Subprotocol(each) for each in subprotocols])
     headers = Headers(
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, values in request.requestHeaders.getAllRawHeaders()
@@ -213,8 +218,7 @@ def accept(request: IRequest, reactor: Any, subprotocols: Sequence[str]) -> Serv
             kind=Kind.BAD_REQUEST,
             message=f"This is a WebSocket of the subprotocol {' or '.join(subprotocols)}.",
         )
-    protocol.send_response(answer)
-    return protocol
+    return answer.serialize()
 
 
 def take_over(request: Any, socket: Socket) -> None:
