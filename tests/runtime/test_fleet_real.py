@@ -306,7 +306,7 @@ class TroubleTests(FleetCase):
 
     async def test_a_grown_cell_is_recycled(self) -> None:
         """
-        A cell above its resident budget is replaced without a pause.
+        A cell with more data than its budget is replaced without a pause.
         """
         fleet = await self.fleet(recycle=1 << 20, recycle_age=0.2)
         upstream = await self.ready(fleet)

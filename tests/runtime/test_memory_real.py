@@ -9,7 +9,7 @@ from twisted.internet.protocol import Protocol
 from tests.runtime.support import ACCOUNT, RealCase, code
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
-from workerd_faas.runtime.status import resident_bytes
+from workerd_faas.runtime.status import data_bytes, resident_bytes
 
 _FILLER = "/* " + "x" * 20_000 + " */"
 
@@ -73,6 +73,24 @@ class MemoryTests(RealCase):
             sizes.append(resident_bytes(cell.pid))
         self.assertLess(max(sizes[1:]), sizes[0] * 1.1, sizes)
         self.assertIs(fleet.upstream(Route(ACCOUNT, "fn", "v")), upstream, "the same process")
+
+    async def test_more_versions_than_there_is_room_for(self) -> None:
+        """
+        With the limits that a cell has by default, 150 small versions are run by one process, which
+        has less data at its end than would get it replaced.
+        """
+        fleet = await self.fleet()
+        upstream = await self.ready(fleet)
+        [cell] = fleet.status().cells
+        for n in range(150):
+            version = f"v{n}"
+            self.loader.versions = {
+                version: code("export default { fetch: () => Response.json(1) }")
+            }
+            reply = await self.client.get(upstream, version)
+            self.assertEqual(reply.status, 200, (n, reply.text))
+        self.assertEqual(fleet.status().crashed, 0)
+        self.assertLess(data_bytes(cell.pid), fleet.options.recycle)
 
     async def one_round(self, upstream: Upstream, turn: int) -> None:
         """

@@ -267,7 +267,8 @@ def test_process_figures(tmp_path: Path) -> None:
 
     assert status.resident_bytes(os.getpid()) > 1 << 20
     assert status.cpu_seconds(os.getpid()) > 0
-    assert status.resident_bytes(None) == status.cpu_seconds(None) == 0
+    assert status.data_bytes(os.getpid()) > 1 << 20
+    assert status.resident_bytes(None) == status.cpu_seconds(None) == status.data_bytes(None) == 0
     (tmp_path / "7").mkdir()
     stat = "7 (a ) b) T 1 2 3 4 5 6 7 8 9 10 300 200 " + " ".join("0" * 8) + " 10"
     (tmp_path / "7" / "stat").write_text(stat)

@@ -20,10 +20,16 @@ from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import egress, javascript, leftovers
 from workerd_faas.runtime.cell import Cause, Cell, Death, State, Times
 from workerd_faas.runtime.housing import Builder, House
-from workerd_faas.runtime.process import MIB
+from workerd_faas.runtime.process import MIB, RESERVED_DATA
 from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
-from workerd_faas.runtime.status import BreakerStatus, CellStatus, FleetStatus, resident_bytes
+from workerd_faas.runtime.status import (
+    BreakerStatus,
+    CellStatus,
+    FleetStatus,
+    data_bytes,
+    resident_bytes,
+)
 from workerd_faas.runtime.unix_http import NoAnswer
 from workerd_faas.usecases.hyperdrive.ports import Gates
 from workerd_faas.usecases.ports import (
@@ -39,8 +45,11 @@ Openings = Mapping[str, frozenset[egress.Address]]
 """By account, addresses that its functions reach besides what all do."""
 
 _TICK: Final = 1.0
-_EMPTY_CELL: Final = 60 * MIB
-"""What a cell has resident before it has loaded anything, its program's pages included."""
+_VERSION: Final = 5 * MIB
+"""
+What a loaded version may take on average: one with little code has 3.2 MB of data, and together
+they must stay below the size from which a cell is replaced.
+"""
 
 
 class Isolation(enum.Enum):
@@ -74,10 +83,11 @@ class FleetOptions:
         idle: A cell that no request has used for so long is stopped.
         wait: How long a request waits for a cell.
         memory: What the JavaScript and buffers of one cell may take: beyond it allocations fail.
-        recycle: Resident size from which a cell is replaced, before allocations fail.
+        recycle: Bytes of data from which a cell is replaced, before allocations fail.
         recycle_age: How long a cell lives at least before that: one that needs its memory all the
             time is not replaced all the time.
-        loaded_versions: How many versions one cell keeps loaded.
+        loaded_versions: How many versions one cell keeps loaded; by default as many as `memory`
+            has room for.
         times: Bounds of each cell's life.
     """
 
@@ -91,12 +101,16 @@ class FleetOptions:
     memory: int = 256 * MIB
     recycle: int = attrs.field()
     recycle_age: float = 60.0
-    loaded_versions: int = 200
+    loaded_versions: int = attrs.field()
     times: Times = attrs.Factory(Times)
 
     @recycle.default
     def _most_of_the_memory(self) -> int:
-        return _EMPTY_CELL + self.memory * 3 // 4
+        return RESERVED_DATA + self.memory * 3 // 4
+
+    @loaded_versions.default
+    def _as_there_is_room(self) -> int:
+        return max(1, self.memory // _VERSION)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -404,9 +418,9 @@ class Fleet:
     def _recycle(self, slot: Slot, cell: Cell) -> None:
         if slot.starting is not None or cell.age < self.options.recycle_age:
             return
-        resident = resident_bytes(cell.pid)
-        if resident > self.options.recycle:
-            self._log.info("{label} has {bytes} bytes: replaced", label=cell.label, bytes=resident)
+        data = data_bytes(cell.pid)
+        if data > self.options.recycle:
+            self._log.info("{label} has {bytes} bytes: replaced", label=cell.label, bytes=data)
             self._own(slot.replace())
 
     def _make_room(self) -> None:

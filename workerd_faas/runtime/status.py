@@ -94,6 +94,17 @@ def resident_bytes(pid: int | None) -> int:
     return usage(pid).resident
 
 
+def data_bytes(pid: int | None, proc: Path = Path("/proc")) -> int:
+    """
+    How much a process has of what `RLIMIT_DATA` bounds (and its stack), used or only set aside;
+    0 when it is not known.
+    """
+    try:
+        return int((proc / str(pid) / "statm").read_text().split()[5]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def cpu_seconds(pid: int | None) -> float:
     """
     How much CPU time a process has used; 0 when it is not known.
