@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.ingress.harness import GET, HOST, RelayCase, Wire, in_asyncio, ok, until
+from tests.ingress.harness import GET, HOST, RelayCase, Wire, in_asyncio, loop, ok, twisted, until
 
 POST = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\n"
 CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -469,3 +469,38 @@ class ClientGone(RelayCase):
         await until(lambda: self.ingress.stats().connections == 0)
         await until(lambda: self.cell.upstream.in_flight == 0)
         assert (await self.ask(GET)).status == 200
+
+
+class Bugs(RelayCase):
+    """
+    Mistakes of our own.
+    """
+
+    @in_asyncio
+    async def test_one_connection(self) -> None:
+        """
+        A mistake met while reading a request or a response costs that connection only, leaves
+        nothing behind and is logged.
+        """
+        loop().set_exception_handler(None)
+        ingress = self.make_ingress()
+        self.ingress, first = ingress, self.ingress
+        await twisted(ingress.start())
+        heads, pool = ingress._relay.heads, ingress._relay.pool.heads
+
+        def fail(_: bytes) -> None:
+            raise ZeroDivisionError
+
+        for broken in (heads, pool):
+            known, broken.recent = broken.recent, fail  # type: ignore[assignment]
+            wire = await self.connect()
+            await wire.send(GET)
+            if broken is heads:
+                await wire.ended()
+            else:
+                assert (await wire.response()).status == 502
+            await until(lambda: ingress.stats().in_flight == 0)
+            assert self.flushLoggedErrors(ZeroDivisionError)
+            broken.recent = known
+        assert (await self.ask(GET)).status == 200
+        await twisted(first.stop())

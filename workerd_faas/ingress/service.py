@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.upstream import Upstream
@@ -111,6 +112,9 @@ class Ingress:
         Raises:
             ListenError: one of them cannot be opened; then none is left open.
         """
+        loop = self._relay.loop
+        if loop.get_exception_handler() is None:
+            loop.set_exception_handler(self._report)
         self._relay.timers.start()
         try:
             for endpoint in self._listen:
@@ -183,6 +187,8 @@ class Ingress:
         relay.pool.close()
         await self._until(lambda: not relay.connections and not len(relay.pool), _STOP_SECONDS)
         relay.timers.stop()
+        if relay.loop.get_exception_handler() == self._report:
+            relay.loop.set_exception_handler(None)
 
     async def _close_ports(self) -> None:
         ports, self._ports = self._ports, []
@@ -194,6 +200,16 @@ class Ingress:
         end = self._reactor.seconds() + seconds
         while not done() and self._reactor.seconds() < end:
             await deferLater(self._reactor, _POLL_SECONDS)
+
+    def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """
+        A bug met in a callback of the loop; it has cost one connection at most.
+        """
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            self._log.failure("{message}", Failure(error), message=context["message"])
+        else:
+            self._log.error("{message}", message=context["message"])
 
     def _look_at_ports(self, now: float) -> None:
         for port in self._ports:
