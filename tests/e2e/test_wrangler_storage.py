@@ -118,7 +118,8 @@ def test_kv_namespaces_and_keys(shell: Shell) -> None:
     shell.run("kv", "bulk", "put", "pairs.json", *here)
     keys = shell.directory / "keys.json"
     keys.write_text(json.dumps(["bulk/1", "bulk/2", "none"]))
-    assert shell.json("kv", "bulk", "get", "keys.json", *here)["bulk/2"] in ("two", {"value": "two"})
+    got = shell.json("kv", "bulk", "get", "keys.json", *here)
+    assert got["bulk/2"] in ("two", {"value": "two"})
     shell.run("kv", "bulk", "delete", "keys.json", *here, "--force")
     assert shell.json("kv", "key", "list", *here, "--prefix", "bulk") == []
 
@@ -148,7 +149,8 @@ def test_d1_databases(shell: Shell) -> None:
 
     (shell.directory / "more.sql").write_text(
         "INSERT INTO t VALUES (3, NULL);\n-- a comment\n"
-        "CREATE TRIGGER g AFTER INSERT ON t BEGIN UPDATE t SET b = 'g' WHERE a = 4; SELECT 1; END;\n"
+        "CREATE TRIGGER g AFTER INSERT ON t"
+        " BEGIN UPDATE t SET b = 'g' WHERE a = 4; SELECT 1; END;\n"
         "INSERT INTO t VALUES (4, 'four');\n"
     )
     shell.run("d1", "execute", *here, "--file", "more.sql", "-y")
