@@ -16,8 +16,10 @@ from workerd_faas.cli.commands.functions import delete, list_functions, open_fun
 from workerd_faas.cli.commands.init import init
 from workerd_faas.cli.commands.login import login, logout, whoami
 from workerd_faas.cli.commands.logs import logs, tail
+from workerd_faas.cli.commands.secret import secret
 from workerd_faas.cli.commands.triggers import triggers
 from workerd_faas.cli.commands.versions import versions
+from workerd_faas.cli.commands.wrangler import run_wrangler
 from workerd_faas.cli.failure import Exit, Failure
 from workerd_faas.cli.terminal import error_console
 
@@ -69,12 +71,14 @@ for command in (
     logs,
     open_function,
     rollback,
+    secret,
     sessions,
     tail,
     token,
     triggers,
     versions,
     whoami,
+    run_wrangler,
 ):
     cli.add_command(command)
 

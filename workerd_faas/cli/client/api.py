@@ -27,6 +27,7 @@ _TRANSIENT: Final = frozenset({429, 500, 502, 503, 504})
 AUTHENTICATION_CODES: Final = frozenset({10000, 9106})
 SCRIPT_NOT_FOUND: Final = 10007
 SCRIPT_INVALID: Final = 10021
+SECRETS_CHANGED: Final = 10220
 
 
 class ApiError(Failure):

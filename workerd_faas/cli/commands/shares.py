@@ -6,9 +6,10 @@ from typing import Final
 
 from workerd_faas.cli.app import App, Target
 from workerd_faas.cli.client.address import function_url
+from workerd_faas.cli.client.api import SECRETS_CHANGED, ApiError
 from workerd_faas.cli.client.scripts import Record
 from workerd_faas.cli.failure import Failure, usage
-from workerd_faas.cli.terminal import confirm, note, say, show_json, working
+from workerd_faas.cli.terminal import confirm, note, say, show_json, warn, working
 
 _SHARE: Final = re.compile(r"([0-9a-f-]+)(?:@(\d{1,3}(?:\.\d{1,6})?)%?)?")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -103,8 +104,16 @@ def put_in_service(
     """
     text = ", ".join(f"{version} at {share:g} %" for version, share in shares)
     confirm(f"{verb} {which.name}: {text}. Go on?", assume_yes=yes)
-    with working("deploying"):
-        result = which.scripts.create_deployment(which.name, shares, message)
+    try:
+        with working("deploying"):
+            result = which.scripts.create_deployment(which.name, shares, message)
+    except ApiError as error:
+        if error.code != SECRETS_CHANGED:
+            raise
+        warn(f"{error.errors[0][1]}: the earlier version has their earlier texts.")
+        confirm("Go on all the same?", assume_yes=yes)
+        with working("deploying"):
+            result = which.scripts.create_deployment(which.name, shares, message, force=True)
     if as_json:
         show_json(result)
         return

@@ -8,6 +8,7 @@ import click
 from workerd_faas.cli.app import App, json_option, name_option, pass_app, target
 from workerd_faas.cli.client.address import function_url
 from workerd_faas.cli.commands.deploy import upload
+from workerd_faas.cli.commands.secret import version_secret
 from workerd_faas.cli.commands.shares import (
     annotation,
     made,
@@ -27,6 +28,7 @@ def versions() -> None:
 
 
 versions.add_command(upload)
+versions.add_command(version_secret)
 
 
 @versions.command("list")
