@@ -1,14 +1,18 @@
 """Watching functions: the unmodified Wrangler and wrkst, live and afterwards."""
 
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from tests.e2e.background import Background, background
-from tests.e2e.daemon import BIN, Daemon, running, until
+from tests.e2e.daemon import BIN, Daemon, multipart, running, until
 from tests.e2e.developer import Developer
 from tests.e2e.wrangling import WRANGLER, environment, wrangler
 
@@ -355,3 +359,88 @@ def test_a_tail_is_its_accounts_alone(dev: Daemon) -> None:
     del upgrade["Sec-WebSocket-Protocol"]
     assert dev.ask("GET", path, headers=upgrade).status == 400
     assert dev.ask("GET", path).status == 400
+
+
+def test_pings_are_answered_with_their_payload(dev: Daemon) -> None:
+    """
+    Through the whole way, which is how Wrangler knows that its tail still lives.
+    """
+    assert dev.upload("pinged", "export default { fetch: () => new Response() }").status == 200
+    made = dev.api("POST", "/workers/scripts/pinged/tails", {"filters": []}).result
+    sock = socket.create_connection(("127.0.0.1", dev.port))
+    with connect(made["url"], sock=sock, subprotocols=[Subprotocol("trace-v1")]) as websocket:
+        assert websocket.ping(b"wrangler tail ping").wait(60)
+        assert websocket.ping(b"and another").wait(60)
+        dev.function("pinged", "/x")
+        assert "/x" in websocket.recv(timeout=60)
+        assert dev.api("DELETE", f"/workers/scripts/pinged/tails/{made['id']}").status == 200
+        assert list(websocket) == []
+        assert websocket.close_code == 1000
+
+
+TALKS = """
+export default { fetch(request) {
+  const lines = Number(new URL(request.url).searchParams.get("lines"));
+  for (let i = 0; i < lines; i++) console.log("line", i, "s3cret");
+  return new Response("ok");
+} };
+"""
+
+
+def test_a_million_lines_harm_nobody() -> None:
+    """
+    While one function prints a million lines, another account is served and its log is kept to the
+    last line; what of the million is not kept is said; and none of it is in the daemon's own log.
+    """
+    with running() as daemon:
+        token, account = daemon.new_token("sibling")
+        assert daemon.upload("flood", TALKS).status == 200
+        path = f"/client/v4/accounts/{account}/workers/scripts/sibling"
+        content_type, body = module(TALKS)
+        headers = {"Content-Type": content_type}
+        stored = daemon.ask("PUT", path, token=token, headers=headers, body=body)
+        assert stored.status == 200
+        with ThreadPoolExecutor(9) as threads:
+            flood = [threads.submit(daemon.function, "flood", "/?lines=5000") for _ in range(200)]
+            served = 0
+            while not all(each.done() for each in flood):
+                assert daemon.function("sibling", "/?lines=1").status == 200
+                served += 1
+            statuses = {each.result().status for each in flood}
+        # Its own cell may have been too busy to be alive; then it was replaced.
+        assert 200 in statuses
+        assert statuses <= {200, 502, 503}
+
+        def kept(who: str, account_id: str, name: str) -> list[Any]:
+            query = "/logs?limit=1000"
+            answer = daemon.ask(
+                "GET", f"/client/v4/accounts/{account_id}/workers/scripts/{name}{query}", token=who
+            )
+            found: list[Any] = answer.result
+            return found
+
+        until(lambda: len(kept(token, account, "sibling")) >= min(served, 1000), "all is kept")
+        found = kept(daemon.token, daemon.account, "flood")
+        losses = [e["event"] for e in found if "droppedInvocations" in (e["event"] or {})]
+        assert sum(loss["droppedInvocations"] for loss in losses) > 50
+        assert not any(
+            "droppedLines" in (e["event"] or {}) for e in kept(token, account, "sibling")
+        )
+        assert (daemon.directory / "data" / "logs.db").stat().st_size < 64 << 20
+        assert "s3cret" not in daemon.log
+        assert len(daemon.log) < 256 * 1024
+        # All at once is more than a process may take without a word.
+        assert daemon.function("flood", "/?lines=1000000").status in {200, 502, 503}
+        assert daemon.function("sibling", "/?lines=1").status == 200
+        until(lambda: daemon.function("flood", "/?lines=1").status == 200, "it is back")
+
+
+def module(code: str) -> tuple[str, bytes]:
+    """
+    Content type and body of an upload of one module.
+    """
+    metadata = {"main_module": "index.js", "compatibility_date": "2026-11-01"}
+    return multipart(
+        ("metadata", None, json.dumps(metadata).encode()),
+        ("index.js", "application/javascript+module", code.encode()),
+    )
