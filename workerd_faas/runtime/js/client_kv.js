@@ -56,6 +56,10 @@ async function valueOf(response, type) {
   }
 }
 
+const cacheStatus = (response) => response.headers.get("CF-Cache-Status");
+
+const wholeNumber = (value) => Math.trunc(Number(value)) || 0;
+
 /** JSON in ASCII, since a header cannot hold every text. */
 const ascii = (value) =>
   JSON.stringify(value).replace(
@@ -64,8 +68,10 @@ const ascii = (value) =>
   );
 
 function bodyOf(value) {
+  if (value === null || (typeof value !== "object" && typeof value !== "function")) {
+    return `${value}`;
+  }
   if (
-    typeof value === "string" ||
     value instanceof ArrayBuffer ||
     value instanceof ReadableStream ||
     ArrayBuffer.isView(value)
@@ -100,12 +106,13 @@ export class KvNamespace {
     const response = await this.#fetch(key + query);
     if (response.status === 404) {
       await response.body?.cancel();
-      return { value: null, metadata: null };
+      return { value: null, metadata: null, cacheStatus: cacheStatus(response) };
     }
     if (!response.ok) throw await failure("GET", response);
     const sent = response.headers.get("CF-KV-Metadata");
     const metadata = sent === null ? null : JSON.parse(sent);
-    return { value: await valueOf(response, type), metadata };
+    const value = await valueOf(response, type);
+    return { value, metadata, cacheStatus: cacheStatus(response) };
   }
 
   async #readMany(names, given, withMetadata) {
@@ -123,13 +130,13 @@ export class KvNamespace {
 
   async getWithMetadata(name, options) {
     if (Array.isArray(name)) return this.#readMany(name, options, true);
-    return { ...(await this.#read(name, options)), cacheStatus: null };
+    return this.#read(name, options);
   }
 
   async list(options) {
     const { limit, prefix, cursor } = options ?? {};
     const query = new URLSearchParams();
-    if (limit != null) query.set("key_count_limit", limit);
+    if (wholeNumber(limit) > 0) query.set("key_count_limit", wholeNumber(limit));
     if (prefix != null) query.set("prefix", prefix);
     if (cursor != null) query.set("cursor", cursor);
     const response = await this.#fetch("?" + query);
@@ -145,8 +152,8 @@ export class KvNamespace {
     const key = checked(name, "PUT");
     const { expiration, expirationTtl, metadata } = options ?? {};
     const query = new URLSearchParams();
-    if (expiration != null) query.set("expiration", expiration);
-    if (expirationTtl != null) query.set("expiration_ttl", expirationTtl);
+    if (expiration != null) query.set("expiration", wholeNumber(expiration));
+    if (expirationTtl != null) query.set("expiration_ttl", wholeNumber(expirationTtl));
     const headers = metadata == null ? {} : { "kv-metadata": ascii(metadata) };
     const init = { method: "PUT", body: bodyOf(value), headers };
     const response = await this.#fetch(`${key}?${query}`, init);

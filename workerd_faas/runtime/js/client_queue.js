@@ -53,6 +53,8 @@ export class Queue {
       case "bytes":
         return bytesOf(body);
       case "v8":
+        // What cannot be cloned must fail here: a function would be taken for one to call remotely.
+        structuredClone(body);
         return this.#stub.serialize(body);
     }
     throw new TypeError(`Unsupported queue message content type: ${format}`);

@@ -1,0 +1,23 @@
+    (name = "user", worker = (
+      modules = [(name = "index.js", esModule = TEXT)],
+      compatibilityDate = "2026-01-01",
+      bindings = [
+        (name = "KV", kvNamespace = (name = "kv", props = (json = "{\"namespace\": \"ns\"}"))),
+        (name = "QUEUE", queue = (name = "queues", props = (json = "{\"queue\": \"queue\"}"))),
+        (name = "D1", wrapped = (moduleName = "cloudflare-internal:d1-api", innerBindings = [
+          (name = "fetcher", service = (name = "d1", props = (json = "{\"database\": \"db\"}")))])),
+      ])),
+    (name = "kv", worker = (modules = [(name = "kv.js", bundled = "/workerd/kv.js")],
+      compatibilityDate = "2026-01-01", durableObjectStorage = (localDisk = "objects"),
+      durableObjectNamespaces = [(className = "KVNamespace", uniqueKey = "a", enableSql = true)],
+      bindings = [(name = "SHARD", durableObjectNamespace = "KVNamespace"),
+        (name = "BLOBS", service = "blobs")])),
+    (name = "d1", worker = (modules = [(name = "d1.js", bundled = "/workerd/d1.js")],
+      compatibilityDate = "2026-01-01", durableObjectStorage = (localDisk = "objects"),
+      durableObjectNamespaces = [(className = "D1Database", uniqueKey = "b", enableSql = true)],
+      bindings = [(name = "DATABASE", durableObjectNamespace = "D1Database")])),
+    (name = "queues", worker = (modules = [(name = "queues.js", bundled = "/workerd/queues.js")],
+      compatibilityDate = "2026-01-01", durableObjectStorage = (localDisk = "objects"),
+      compatibilityFlags = ["service_binding_extra_handlers"],
+      durableObjectNamespaces = [(className = "QueueShard", uniqueKey = "c", enableSql = true)],
+      bindings = [(name = "SHARD", durableObjectNamespace = "QueueShard")])),
