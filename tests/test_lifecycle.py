@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.lifecycle import OwnedJobs, ServiceManager, StagedService
 
 
@@ -142,6 +143,22 @@ class OwnedJobsTests(SynchronousTestCase):
         waiter.cancel()
         gate.callback(None)
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+
+    def test_a_problem_that_nobody_awaits_is_no_error(self) -> None:
+        """
+        What would have been the answer to a client that has gone is no error in the log.
+        """
+        jobs, gate = OwnedJobs(), Deferred[None]()
+
+        async def work() -> None:
+            await gate
+            raise Problem(kind=Kind.BAD_REQUEST, message="gone")
+
+        waiter = jobs.finish(work)
+        waiter.addErrback(lambda _: None)
+        waiter.cancel()
+        gate.callback(None)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
 
 class ServiceManagerTests(SynchronousTestCase):

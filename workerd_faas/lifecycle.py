@@ -19,6 +19,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
+from workerd_faas.domain.errors import Problem
 from workerd_faas.usecases import ports
 
 T = TypeVar("T")
@@ -184,6 +185,10 @@ class OwnedJobs:
             self._jobs.discard(job)
             if not waiter.called:
                 waiter.callback(outcome)  # a Failure becomes an errback
+            elif isinstance(outcome, Failure) and outcome.check(Problem):
+                self.log.info(
+                    "a job ended after its client had gone: {problem}", problem=str(outcome.value)
+                )
             elif isinstance(outcome, Failure):
                 self.log.failure("a job failed after its client had gone", outcome)
 

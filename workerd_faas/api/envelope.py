@@ -144,6 +144,23 @@ def read_any_json(request: IRequest, *, max_bytes: int = MAX_JSON_BODY) -> Any:
         raise Problem(kind=Kind.BAD_REQUEST, message=f"The body must be JSON: {refused}.") from None
 
 
+def whole_body(request: IRequest) -> bytes:
+    """
+    The body as it came, even in another thread when the client has gone meanwhile.
+
+    Raises:
+        Problem: `BAD_REQUEST` then.
+    """
+    try:
+        request.content.seek(0)
+        content: bytes = request.content.read()
+    except ValueError:  # twisted.web has closed the file
+        raise Problem(
+            kind=Kind.BAD_REQUEST, message="The client has gone before its upload was read."
+        ) from None
+    return content
+
+
 def header(request: IRequest, name: str) -> str | None:
     """
     A header of the request that may be there once; latin-1, as HTTP has it.

@@ -8,7 +8,7 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from workerd_faas.api import shapes
-from workerd_faas.api.envelope import answer, answer_page, header, query, read_json
+from workerd_faas.api.envelope import answer, answer_page, header, query, read_json, whole_body
 from workerd_faas.api.multipart import parse_multipart
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.limits import UploadLimits
@@ -52,10 +52,9 @@ class ScriptRoutes:
 
     async def _upload(self, request: IRequest, target: Target, *, deploy: bool) -> Any:
         def read() -> Upload:
-            request.content.seek(0)
             parts = parse_multipart(
                 header(request, "content-type"),
-                request.content.read(),
+                whole_body(request),
                 max_parts=self.limits.modules + 1,
             )
             return read_upload([(p.name, p.content_type, p.content) for p in parts], self.limits)

@@ -42,6 +42,7 @@ from workerd_faas.usecases.sites.versions import Sites, check_no_bindings
 from workerd_faas.usecases.storage.bindings import NoStorage
 from workerd_faas.usecases.storage.ports import StorageBindings
 from workerd_faas.usecases.ties.ties import Ties
+from workerd_faas.usecases.turns import Turns
 from workerd_faas.usecases.upload import Upload, check_env_size, merge_bindings
 from workerd_faas.wire.bundle import decode_bundle, encode_bundle
 
@@ -131,6 +132,11 @@ class Workers:
     changed: Callable[[str], Awaitable[None]] = _nothing_follows
     storage: StorageBindings = attrs.Factory(NoStorage)
     _serial: SerialByName = attrs.Factory(SerialByName)
+    _turns: Turns = attrs.field(init=False)
+
+    @_turns.default
+    def _turns_of_uploads(self) -> Turns:
+        return Turns(work=self.work)
 
     async def upload(
         self, target: Target, read: Callable[[], Awaitable[Upload]], *, source: str, deploy: bool
@@ -140,7 +146,7 @@ class Workers:
 
         Args:
             target: The function, which comes to be with its first version.
-            read: Gives the upload; called once access has been granted.
+            read: Gives the upload; called once access has been granted and it is its turn.
             source: What sent it: `wrangler`, `wrkst`, `api`.
             deploy: Whether to deploy it at 100 % in the same transaction.
 
@@ -150,10 +156,14 @@ class Workers:
         account_for(target.principal, target.account_id)
         check_function_name(target.function)
         self._check_owner(target)
-        upload = await read()
-        return await self._change(
-            target, lambda: self._store(target, upload, source=source, deploy=deploy)
-        )
+
+        async def work() -> Stored:
+            upload = await read()
+            return await self._change(
+                target, lambda: self._store(target, upload, source=source, deploy=deploy)
+            )
+
+        return await self._turns.run(target.account_id, work)
 
     async def revise(
         self,
@@ -174,7 +184,10 @@ class Workers:
             Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`, `NEWEST_NOT_DEPLOYED`; what the check finds.
         """
         account_for(target.principal, target.account_id)
-        return await self._change(target, lambda: self._revise(target, change, revision))
+        return await self._turns.run(
+            target.account_id,
+            lambda: self._change(target, lambda: self._revise(target, change, revision)),
+        )
 
     async def deploy(
         self,
@@ -484,7 +497,7 @@ class Workers:
             compatibility_flags=newest.compatibility_flags,
             bindings=bindings,
         )
-        report = await self._checked(target, code)
+        report = await self._checked(target, code) if code.main_module else _NOTHING_TO_CHECK
         version = attrs.evolve(
             newest,
             id=new_version_id(),
