@@ -290,7 +290,6 @@ class AccessTests(PlatformTestCase):
                 ("POST", f"{SCRIPTS}/x/versions"), ("GET", f"{SCRIPTS}/x/versions/y"),
                 ("POST", f"{SCRIPTS}/x/deployments"), ("GET", f"{SCRIPTS}/x/deployments"),
                 ("PUT", f"{SCRIPTS}/x/aliases/y"), ("GET", f"{SCRIPTS}/x/aliases"),
-                ("GET", f"{SCRIPTS}/x/logs"),
             ]:  # fmt: skip
                 answer = await self.ask(method, path, bearer=bearer, body=b"{")
                 self.assertEqual(answer.error[:2], (401, 10000), path)
@@ -311,7 +310,6 @@ class AccessTests(PlatformTestCase):
                     ("GET", f"/versions/{one}", None), ("GET", "/deployments", None),
                     ("POST", "/deployments", deployment), ("GET", "/aliases", None),
                     ("PUT", "/aliases/x", {"version_id": one}), ("DELETE", "/aliases/x", None),
-                    ("GET", "/logs", None),
                 ]
             ]  # fmt: skip
             self.assertEqual({answer.status for answer in answers}, {403})
