@@ -20,6 +20,7 @@ from workerd_faas.api.older import OlderWranglerRoutes
 from workerd_faas.api.request import bearers
 from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
+from workerd_faas.api.tails import TailRoutes
 from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.domain.routing import RoutingTable
@@ -28,6 +29,7 @@ from workerd_faas.store.assets import AssetDirectory
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
+from workerd_faas.store.logs import SQLLogs
 from workerd_faas.store.ties import SQLTies
 from workerd_faas.store.vault import FernetVault
 from workerd_faas.testing.fakes import (
@@ -36,6 +38,10 @@ from workerd_faas.testing.fakes import (
     RecordingCells,
     SteppingClock,
 )
+from workerd_faas.usecases.logs.journal import FunctionLog
+from workerd_faas.usecases.logs.reading import LogReader
+from workerd_faas.usecases.logs.stacks import Stacks
+from workerd_faas.usecases.logs.tails import Tails
 from workerd_faas.usecases.ports import Checker
 from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.sites.sessions import AssetSessions
@@ -137,6 +143,7 @@ class PlatformTestCase(TestCase):
         self.bundles = BundleDirectory(reactor, self.bundle_directory)
         self.secrets = SecretValues(catalog=self.catalog, vault=FernetVault(lambda: [KEY]))
         self.clock, jobs = SteppingClock(), OwnedJobs()
+        await self._start_log(directory)
         self.asset_files = AssetDirectory(reactor, directory / "assets")
         tokens = SessionTokens(b"a key of 32 bytes for tests only")
         self.asset_sessions = AssetSessions(
@@ -165,6 +172,7 @@ class PlatformTestCase(TestCase):
             work=jobs,
             clock=self.clock,
             limits=self.limits,
+            deleted=self.log.forget,
         )
         urls = PublicUrls(scheme="http", base_domain="faas.test", port=8080)
         self.health: dict[str, Any] = {"database": {"ok": True}}
@@ -188,11 +196,34 @@ class PlatformTestCase(TestCase):
                     limits=self.limits,
                     in_thread=deferToThread,
                 ),
+                TailRoutes(
+                    reactor=reactor,
+                    auth=KnownBearers(),
+                    workers=self.workers,
+                    tails=self.log.tails,
+                    reader=LogReader(store=self.log_store, stacks=self.stacks),
+                    urls=urls,
+                ),
             ]
         )
         site = api.site(reactor, max_upload=self.limits.body, known_by=[bearers(KnownBearers())])
         self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(lambda: maybeDeferred(self.port.stopListening))
+
+    async def _start_log(self, directory: Path) -> None:
+        self.log_store = SQLLogs(
+            reactor=reactor,
+            path=directory / "logs.db",
+            clock=self.clock,
+            keep_seconds=86400.0 * 365 * 100,
+            keep_bytes=1 << 20,
+        )
+        await self.log_store.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.log_store.stop()))
+        self.stacks = Stacks(catalog=self.catalog, bundles=self.bundles, in_thread=deferToThread)
+        tails = Tails(reactor=reactor, clock=self.clock, shown=self.stacks.shown)
+        self.addCleanup(lambda: Deferred.fromCoroutine(tails.stop()))
+        self.log = FunctionLog(reactor=reactor, clock=self.clock, tails=tails, store=self.log_store)
 
     async def ask(
         self,
