@@ -114,8 +114,8 @@ class StateCase(RealCase):
         doors = Doors(reactor=self.reactor, cells=state)
         await doors.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(doors.stop()))
-        folder = self.directory / "f"
-        folder.mkdir(exist_ok=True)
+        folder = self.directory / f"f{len(list(self.directory.glob('f*')))}"
+        folder.mkdir()
         fleet = Fleet(
             reactor=self.reactor,
             binary=workerd(),

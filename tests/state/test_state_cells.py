@@ -4,16 +4,14 @@ import json
 import os
 import signal
 import stat
-from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
-from tests.runtime.support import ACCOUNT, OTHER, alive
+from tests.runtime.support import ACCOUNT, OTHER
 from tests.state.support import AccountLoader, StateCase, files_of, manage
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.routing import Route
 from workerd_faas.runtime.fleet import Isolation
-from workerd_faas.runtime.state.fleet import StateFleet
 from workerd_faas.usecases.storage.ports import StateQuestion
 
 KEEPER = """
@@ -70,19 +68,13 @@ class KeepingTests(StateCase):
         fleet = await self.functions(state, AccountLoader(KEEPER))
         for n in range(5):
             self.assertEqual((await self.call(fleet, f"/k{n}", body=b"v" * 70_000)).text, "kept")
-            pid = self.pid(state)
-            os.kill(pid, signal.SIGKILL)
-            await self.ended(pid)
+            os.kill(self.pid(state), signal.SIGKILL)
+            # Reaped, so that all of its sockets are closed.
+            await self.until(lambda: not state.cells())
         found = (await self.call(fleet, "/k4")).json
         self.assertEqual(len(found["value"]), 70_000)
         self.assertEqual(found["rows"], ["k0", "k1", "k2", "k3", "k4"])
         self.assertEqual(found["backlogCount"], 5)
-
-    async def ended(self, pid: int) -> None:
-        """
-        Wait for a process's end.
-        """
-        await self.until(lambda: not alive(pid))
 
     async def test_nothing_fails_while_a_cell_is_replaced(self) -> None:
         """
@@ -204,21 +196,10 @@ class ReachTests(StateCase):
         fleet = await self.functions(state, AccountLoader(text, bindings=()))
         self.assertEqual((await self.call(fleet)).json, [[], []])
         self.assertEqual(state.cells(), ())
-        with_all = await self.functions_again(state, text)
+        with_all = await self.functions(state, AccountLoader(text))
         names = sorted(["KV", "OTHER", "D1", "QUEUE"])
         found = (await self.call(with_all)).json
         self.assertEqual([sorted(each) for each in found], [names, names])
-
-    async def functions_again(self, state: StateFleet, text: str) -> Any:
-        """
-        Another fleet in a directory of its own.
-        """
-        folder, self.directory = self.directory, self.directory / "again"
-        self.directory.mkdir()
-        try:
-            return await self.functions(state, AccountLoader(text))
-        finally:
-            self.directory = folder
 
     async def test_old_compatibility_dates_work(self) -> None:
         """
@@ -258,6 +239,12 @@ class MisfortuneTests(StateCase):
         said = (await self.call(fleet)).text
         self.assertIn("KV GET failed: 503", said)
         self.assertNotIn(str(self.directory), said)
+        text = """export default { async fetch(request, env) {
+          try { return Response.json(await env.D1.prepare("SELECT 1").first()); }
+          catch (error) { return new Response(String(error)); }
+        } }"""
+        fleet = await self.functions(state, AccountLoader(text))
+        self.assertIn("D1_ERROR: The database cannot be reached", (await self.call(fleet)).text)
 
     async def test_one_accounts_runaway_query_is_its_own_trouble(self) -> None:
         """

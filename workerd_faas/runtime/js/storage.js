@@ -28,8 +28,13 @@ export class KV extends WorkerEntrypoint {
 }
 
 export class D1 extends WorkerEntrypoint {
-  fetch(request) {
-    return pass(this, "d1", request);
+  /** What the state cell says is 200, failures too; anything else is that it could not be asked. */
+  async fetch(request) {
+    const response = await pass(this, "d1", request);
+    if (response.status === 200 || response.status === 404) return response;
+    await response.body?.cancel();
+    const error = "The database cannot be reached at the moment: network connection lost.";
+    return Response.json({ success: false, error });
   }
 }
 
