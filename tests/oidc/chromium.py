@@ -20,9 +20,9 @@ ARGUMENTS: Final = [
 
 
 @contextmanager
-def page() -> Iterator[Page]:
+def page(*, scripts: bool = False) -> Iterator[Page]:
     """
-    A page of a browser that was never anywhere, with JavaScript switched off.
+    A page of a browser that was never anywhere, with JavaScript switched off unless told otherwise.
     """
     found = shutil.which("chromium")
     if found is None:
@@ -30,7 +30,7 @@ def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         try:
-            context = browser.new_context(java_script_enabled=False)
+            context = browser.new_context(java_script_enabled=scripts)
             context.set_default_timeout(30_000)
             yield context.new_page()
         finally:
