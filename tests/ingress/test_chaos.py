@@ -32,6 +32,7 @@ class Chaos(RelayCase):
         linger_seconds=0.1,
         tunnel_close_seconds=0.1,
         idle_connections=3,
+        idle_connection_seconds=0.1,
     )
 
     @in_asyncio
@@ -47,13 +48,9 @@ class Chaos(RelayCase):
             await until(lambda: self.ingress.stats().in_flight == 0)
             await until(lambda: self.cell.upstream.in_flight == 0)
         await until(lambda: self.ingress.stats().connections == 0)
+        await until(lambda: self.ingress.stats().upstream_connections == 0)
         self.script(honest_cell)
-        wire = await self.connect()
-        while True:
-            await wire.send(GET)
-            response = await wire.response()
-            if response.status == 200 and response.body == b"honest":
-                break
+        assert (await self.ask(GET)).body == b"honest"
 
     async def client(self, source: random.Random, number: int) -> None:
         """

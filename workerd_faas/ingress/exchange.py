@@ -272,8 +272,10 @@ class Exchange:
         else:
             data = self._head(response) + body
         self.sent = len(data)
+        if relay.access_log:
+            self._log(self._status)  # First, so that who has the answer finds it in the log.
         self._client.transport.write(data)
-        self.answer_ends(reusable=reusable)
+        self._end(reusable=reusable)
 
     def answer_begins(self, response: Response, body: bytes) -> None:
         """
@@ -297,9 +299,12 @@ class Exchange:
         Args:
             reusable: The upstream's connection can be used again.
         """
-        self._let_go(reusable=reusable and self._complete)
         if self._relay.access_log:
             self._log(self._status)
+        self._end(reusable=reusable)
+
+    def _end(self, *, reusable: bool) -> None:
+        self._let_go(reusable=reusable and self._complete)
         self._client.exchange_done(keep=self._keep)
 
     def _head(self, response: Response) -> bytes:
