@@ -234,7 +234,7 @@ def test_tails_come_back_after_a_restart(tmp_path: Path) -> None:
     """
     Wrangler and wrkst survive a restart of the daemon, which does not wait for them.
     """
-    with running(dev=True) as dev:
+    with running(dev=True, ACCESS_LOG="true") as dev:
         assert dev.upload("talker", "export default { fetch: () => new Response() }").status == 200
         developer = Developer(tmp_path / "home", dev)
         project = tmp_path / "project"
@@ -258,6 +258,9 @@ def test_tails_come_back_after_a_restart(tmp_path: Path) -> None:
             dev.function("talker", "/after")
             wrangler_tail.until_printed("/after - Ok")
             assert wrkst_tail.until_documents(1)[0]["event"]["request"]["url"].endswith("/after")
+        # What lets one watch is in no log.
+        until(lambda: "/tails/" in dev.log, "the connection is in the access log")
+        assert "token=" not in dev.log
 
 
 def test_a_tail_ends_with_its_function(dev: Daemon, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.routing import Route
+from workerd_faas.runtime.budget import Budget, spend
 from workerd_faas.usecases.ports import CallTargets, FunctionEvents, VersionLoader
 
 _TRACES_BYTES: Final = 1 << 20
@@ -33,6 +34,10 @@ _TRACES_BYTES: Final = 1 << 20
 _BYTES_PER_SECOND: Final = 512 * 1024
 _BURST: Final = 2 << 20
 """Bytes of reports that one cell may send."""
+
+_ALL_BYTES_PER_SECOND: Final = 4 << 20
+_BURST_OF_ALL: Final = 8 << 20
+"""Bytes that all cells together may: reading so much takes a third of the reactor's time."""
 
 _LOST_MOST: Final = 1 << 40
 _HEAD: Final = struct.Struct(">4sI")
@@ -43,6 +48,13 @@ _STATUS: Final = {
     Kind.BUNDLE_CORRUPT: 500,
     Kind.UNAVAILABLE: 503,
 }
+
+
+def budget_of_all() -> Budget:
+    """
+    What all cells of a fleet together may report.
+    """
+    return Budget(per_second=_ALL_BYTES_PER_SECOND, burst=_BURST_OF_ALL)
 
 
 def route_of(document: bytes, version_id: str, account_id: str | None) -> Route:
@@ -166,8 +178,8 @@ class _Door:
     targets: CallTargets
     called: set[str]
     served: dict[str, Route] = attrs.Factory(dict)
-    _left: float = _BURST
-    _at: float = 0.0
+    common: Budget
+    _own: Budget = attrs.Factory(lambda: Budget(per_second=_BYTES_PER_SECOND, burst=_BURST))
 
     async def document(self, version_id: str) -> bytes:
         loading: Awaitable[bytes] = self.loader.load_document(self.account_id, version_id)
@@ -187,13 +199,7 @@ class _Door:
         How many seconds the answer to a report of this size waits, so that a cell cannot send more
         than its share; None: it is too much already.
         """
-        now = self.reactor.seconds()
-        self._left = min(_BURST, self._left + (now - self._at) * _BYTES_PER_SECOND)
-        self._at = now
-        if self._left < -_BURST:
-            return None
-        self._left -= size
-        return max(0.0, -self._left / _BYTES_PER_SECOND)
+        return spend((self._own, self.common), size, self.reactor.seconds())
 
     def traces(self, report: dict[str, Any]) -> None:
         for each in report["lost"]:
@@ -248,6 +254,7 @@ def listen(
     events: FunctionEvents,
     targets: CallTargets,
     called: set[str],
+    common: Budget,
 ) -> IListeningPort:
     """
     Serve one cell.
@@ -257,6 +264,7 @@ def listen(
         path: Where the socket shall be; 0600.
         account_id: Whose versions it may load; None: everybody's.
         called: Filled with the names of functions that the cell asks about.
+        common: What all cells together may report.
 
     Raises:
         CannotListenError: the socket could not be made.
@@ -268,6 +276,7 @@ def listen(
         events=events,
         targets=targets,
         called=called,
+        common=common,
     )
     port: IListeningPort = reactor.listenUNIX(path, _Site(door, reactor), mode=0o600)
     return port

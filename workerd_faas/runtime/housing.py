@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IListeningPort, IProcessTransport
 
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import daemon_socket
+from workerd_faas.runtime.budget import Budget
 from workerd_faas.runtime.cell import Cell, CellOwner, Times
 from workerd_faas.runtime.config import FunctionCell, render_function_cell
 from workerd_faas.runtime.egress import Egress
@@ -31,6 +32,7 @@ class House:
         doors: Makes its way to the state cells; None: it has none.
         files: The files of sites that it may read.
         called: The functions that it has asked about, since its functions call them.
+        reports: What all cells together may report.
     """
 
     reactor: Any
@@ -43,6 +45,7 @@ class House:
     loader: VersionLoader
     events: FunctionEvents
     targets: CallTargets
+    reports: Budget
     doors: Doors | None = None
     files: Path | None = None
     called: set[str] = attrs.Factory(set)
@@ -67,6 +70,7 @@ class House:
                 events=self.events,
                 targets=self.targets,
                 called=self.called,
+                common=self.reports,
             )
         except CannotListenError as error:
             raise OSError(str(error)) from error
@@ -125,6 +129,7 @@ class Builder:
     targets: CallTargets
     doors: Doors | None = None
     sites: SiteFiles | None = None
+    reports: Budget = attrs.Factory(daemon_socket.budget_of_all)
 
     def build(
         self, name: str, label: str, account_id: str | None, owner: CellOwner
@@ -152,6 +157,7 @@ class Builder:
             loader=self.loader,
             events=self.events,
             targets=self.targets,
+            reports=self.reports,
             doors=self.doors,
             files=files,
         )

@@ -8,11 +8,11 @@ const SEND_MS = 10_000;
 
 /** Characters. The daemon refuses a batch of more than 1 MiB. */
 const BATCH = 128 * 1024;
-const WAITING = 1024 * 1024;
+const WAITING = 2 * 1024 * 1024;
 const LONGEST = 256 * 1024;
 
 /** Characters that one function may report at once, and per second in the long run. */
-const BURST = 1024 * 1024;
+const BURST = 512 * 1024;
 const PER_SECOND = 128 * 1024;
 const REMEMBERED = 1000;
 

@@ -32,6 +32,9 @@ LIFE_SECONDS: Final = 3600.0
 
 MAX_PER_FUNCTION: Final = 10
 MAX_PER_ACCOUNT: Final = 50
+MAX_TOLD: Final = 200
+"""Functions that a cell is told about: they travel in a header."""
+
 MAX_WAITING: Final = 1000
 MAX_WAITING_CHARACTERS: Final = 4 << 20
 """Invocations, and characters of them, that wait for a slow reader."""
@@ -191,9 +194,11 @@ class Tails:
 
     def tailed(self, account_id: str | None) -> Sequence[str]:
         """
-        The functions of an account (None: of all) that are watched.
+        The functions of an account (None: of all) that are watched, up to `MAX_TOLD`. Of the
+        others, what says something is shown all the same.
         """
-        return sorted({name for owner, name in self._functions if account_id in (None, owner)})
+        found = {name for owner, name in self._functions if account_id in (None, owner)}
+        return sorted(found)[:MAX_TOLD]
 
     def publish(self, invocation: Invocation, *, always: bool = False) -> None:
         """
