@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from workerd_faas.api.app import Api, Routes
 from workerd_faas.api.assets import AssetRoutes, session_holders
+from workerd_faas.api.device import DeviceRoutes
 from workerd_faas.api.home import HomeRoutes
 from workerd_faas.api.hyperdrive import HyperdriveRoutes
 from workerd_faas.api.oauth import OAuthRoutes
@@ -76,6 +77,7 @@ from workerd_faas.usecases.hyperdrive.verbs import (
 )
 from workerd_faas.usecases.identity.access_tokens import AccessTokens
 from workerd_faas.usecases.identity.authenticator import BearerAuthenticator
+from workerd_faas.usecases.identity.devices import Devices
 from workerd_faas.usecases.identity.grants import Grants
 from workerd_faas.usecases.identity.keys import Keys, derive_key
 from workerd_faas.usecases.identity.logins import Logins
@@ -329,7 +331,13 @@ class _Assembly:
             reactor=self.reactor,
             clock=self.clock,
             store=SQLSchedules(self.database),
-            calls=CellCalls(reactor=self.reactor, cells=self.fleet, routes=self.routes),
+            calls=CellCalls(
+                reactor=self.reactor,
+                cells=self.fleet,
+                routes=self.routes,
+                events=self.events,
+                clock=self.clock,
+            ),
             drain=settings.drain_timeout,
         )
         self.checks = CheckCells(
@@ -423,6 +431,12 @@ class _Assembly:
         areas: list[Routes] = [
             HomeRoutes(urls=urls, version=version("workerd-faas"), health=health),
             OAuthRoutes(issuer=urls.api, logins=self.logins, grants=self.grants),
+            DeviceRoutes(
+                issuer=urls.api,
+                devices=Devices(
+                    issuer=urls.api, logins=self.logins, store=self.identity, clock=self.clock
+                ),
+            ),
             UserRoutes(
                 auth=self.auth,
                 tokens=MachineTokens(store=self.identity, clock=self.clock),
@@ -497,6 +511,7 @@ class _Assembly:
             "waiting": status.waiting,
             "started": status.started,
             "crashed": status.crashed,
+            **self.scheduler.status(),
             "backing_off": len(status.breakers),
         }
 

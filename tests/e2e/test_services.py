@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.daemon import Daemon, multipart, until
+from tests.e2e.daemon import Daemon, multipart, running, until
 from tests.e2e.developer import Developer
 from tests.e2e.wrangling import environment, wrangler
 
@@ -287,3 +287,22 @@ def test_a_ring_of_functions_ends(daemon: Daemon) -> None:
         return any("Subrequest depth limit exceeded" in message for message in messages)
 
     until(said, "the reason is in the log")
+
+
+@pytest.mark.parametrize("isolation", ["function", "shared"])
+def test_calls_at_other_isolation_levels(isolation: str) -> None:
+    """
+    Calls, deployments and the border between accounts hold whoever shares a process.
+    """
+    with running(ISOLATION=isolation) as daemon:
+        assert daemon.upload("target", TARGET.format(text="one")).status == 200
+        assert daemon.upload("caller", CALLER, bindings=[to("target")]).status == 200
+        assert daemon.function("caller").text == "one"
+        assert daemon.upload("target", TARGET.format(text="two")).status == 200
+        assert daemon.function("caller").text == "two"
+        # The name comes to belong to another account: the binding does not follow it there.
+        assert daemon.api("DELETE", "/workers/scripts/target").status == 200
+        daemon.token, daemon.account = daemon.new_token("another")
+        assert daemon.upload("target", TARGET.format(text="another account's")).status == 200
+        assert daemon.function("target").text == "another account's"
+        assert daemon.function("caller").status == 500

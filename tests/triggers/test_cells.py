@@ -12,6 +12,7 @@ from workerd_faas.domain.schedules import Outcome
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.fleet import Fleet
 from workerd_faas.runtime.scheduled import CellCalls, ran
+from workerd_faas.testing.fakes import SteppingClock
 from workerd_faas.usecases.schedules.ports import Ran
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -75,7 +76,12 @@ class ScheduledTests(RealCase):
         )
         self.fleet_: Fleet = await self.fleet()
         return CellCalls(
-            reactor=self.reactor, cells=self.fleet_, routes=self.routes, seconds=seconds
+            reactor=self.reactor,
+            cells=self.fleet_,
+            routes=self.routes,
+            events=self.events,
+            clock=SteppingClock(),
+            seconds=seconds,
         )
 
     def printed(self, name: str) -> list[Any]:
@@ -138,6 +144,11 @@ class ScheduledTests(RealCase):
         self.assertIs(gone.outcome, Outcome.NOT_STARTED)
         assert gone.detail is not None
         self.assertIn("no function of this name", gone.detail)
+        assert outcomes["broken"].detail is not None
+        self.assertIn("at the start", outcomes["broken"].detail)
+        (trace,) = [trace for name, _, trace in self.events.traces if name == "broken"]
+        self.assertEqual(trace["event"], {"cron": "* * * * *", "scheduledTime": 1795435200000})
+        self.assertIn("at the start", trace["exceptions"][0]["message"])
 
     async def test_a_run_that_takes_too_long_is_ended(self) -> None:
         """
@@ -159,6 +170,8 @@ class ScheduledTests(RealCase):
         calls = await self.serve(spin=SPIN)
         outcome = await calls.call("spin", "* * * * *", AT)
         self.assertIs(outcome.outcome, Outcome.INTERRUPTED)
+        (trace,) = [trace for name, _, trace in self.events.traces if name == "spin"]
+        self.assertEqual(trace["outcome"], "canceled")
 
     async def test_a_run_counts_as_in_flight(self) -> None:
         """

@@ -15,7 +15,7 @@ from workerd_faas.domain.routing import Route, RoutingTable
 from workerd_faas.domain.schedules import Outcome
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.unix_http import NoAnswer, ask
-from workerd_faas.usecases.ports import Cells
+from workerd_faas.usecases.ports import Cells, FunctionEvents, WallClock
 from workerd_faas.usecases.schedules.ports import Ran, ScheduledCalls
 from workerd_faas.wire.headers import ROUTE_AND_CF
 
@@ -45,6 +45,8 @@ class CellCalls:
     reactor: Any
     cells: Cells
     routes: RoutingTable
+    events: FunctionEvents
+    clock: WallClock
     seconds: float = RUN_SECONDS
     position: Callable[[], float] = lambda: random.random() * 100  # noqa: S311
 
@@ -54,9 +56,16 @@ class CellCalls:
         """
         try:
             route = self.routes.resolve(function, None, self.position())
-            upstream = await self._upstream(route)
         except Problem as problem:
             return Ran(outcome=Outcome.NOT_STARTED, detail=problem.message)
+        result = await self._run(route, cron, scheduled_at)
+        if result.outcome in {Outcome.NOT_STARTED, Outcome.INTERRUPTED}:
+            # The cell itself reports runs that came to an end.
+            ended = round(self.clock.now().timestamp() * 1000)
+            self.events.invocation(route, _trace(cron, scheduled_at, result), ended)
+        return result
+
+    async def _run(self, route: Route, cron: str, scheduled_at: datetime) -> Ran:
         question = {
             "scheduled": {
                 "version": route.version_id,
@@ -65,6 +74,12 @@ class CellCalls:
                 "milliseconds": round(self.seconds * 1000),
             }
         }
+        try:
+            upstream = await self._upstream(route)
+        except Problem as problem:
+            return Ran(
+                outcome=Outcome.NOT_STARTED, version_id=route.version_id, detail=problem.message
+            )
         upstream.begin()
         try:
             answer = await ask(
@@ -103,6 +118,21 @@ class CellCalls:
         if isinstance(outcome, Problem):
             raise outcome
         return outcome
+
+
+def _trace(cron: str, scheduled_at: datetime, result: Ran) -> dict[str, Any]:
+    """
+    What the function's log has of a run that left no trace of its own.
+    """
+    milliseconds = round(scheduled_at.timestamp() * 1000)
+    said = {"name": "Error", "message": result.detail, "timestamp": milliseconds}
+    return {
+        "outcome": "exception" if result.outcome is Outcome.NOT_STARTED else "canceled",
+        "eventTimestamp": milliseconds,
+        "event": {"cron": cron, "scheduledTime": milliseconds},
+        "logs": [],
+        "exceptions": [said],
+    }
 
 
 def ran(body: bytes, version_id: str) -> Ran:

@@ -13,8 +13,13 @@ export function runScheduled(asked, env, ctx) {
 }
 
 async function outcomeOf({ version, cron, time, milliseconds }, env, ctx) {
-  const { entry, error } = await launch(version, 0, env, ctx);
-  if (error !== undefined) return { outcome: "not_started", detail: error.message };
+  const { entry, error, reason } = await launch(version, 0, env, ctx);
+  if (error !== undefined) {
+    return { outcome: "not_started", detail: reason?.message ?? error.message };
+  }
+  if (entry.key === undefined) {
+    return { outcome: "not_started", detail: "This version has assets and no code." };
+  }
   let timer;
   const late = new Promise((resolve) => {
     timer = setTimeout(resolve, milliseconds, {

@@ -142,7 +142,7 @@ class Scheduler:
         """
         For operators.
         """
-        return {"schedules": len(self._schedules), "running": len(self._running)}
+        return {"schedules": len(self._schedules), "scheduled_runs": len(self._running)}
 
     # Waking.
 
@@ -257,7 +257,7 @@ class Scheduler:
                     self._turns.pop(schedule.account_id, None)
         except CancelledError:
             ran = Ran(outcome=Outcome.INTERRUPTED, detail="The daemon was stopped.")
-        self.log.info(
+        self.log.debug(
             "{function}: {cron} for {scheduled} ended: {outcome}",
             function=schedule.function,
             account=schedule.account_id,
