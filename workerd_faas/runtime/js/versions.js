@@ -28,6 +28,9 @@ const RETRY_FIRST = 500;
 const RETRY_MOST = 60_000;
 const FAILED_MOST = 1000;
 
+/** What a request to a site leaves behind, counted in requests to code: its file is one as well. */
+const SITE_REQUEST = 2;
+
 let uses = 0;
 let loads = 0;
 /** How often something that loads depend on has changed. */
@@ -39,6 +42,8 @@ const pace = new Pace();
 /** Answer a request to a version with a site, by `worker` (if it has one) when that is asked. */
 export function serveSite(entry, request, ctx, worker) {
   entry.used = ++uses;
+  // No tail comes for what a file answers.
+  if (pace.due(SITE_REQUEST)) collectHere();
   return entry.site.serve(request, ctx, worker);
 }
 
