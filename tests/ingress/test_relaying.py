@@ -14,6 +14,7 @@ from tests.ingress.harness import (
     ok,
     until,
 )
+from workerd_faas.domain.model import Split
 
 
 class Routing(RelayCase):
@@ -114,6 +115,38 @@ class Routing(RelayCase):
             chosen.setdefault(key, set()).add(self.cells.asked[-1].version_id)
         assert all(len(versions) == 1 for versions in chosen.values())
         assert len(set.union(*chosen.values())) == 2
+
+    @in_asyncio
+    async def test_deploys(self) -> None:
+        """
+        A connection that asks the same thing over and over gets each new version at once, and is
+        told when the function is gone.
+        """
+        table = self.ingress._relay.routes
+        wire = await self.connect()
+
+        async def version(request: bytes = GET) -> str:
+            for _ in range(3):
+                await wire.send(request)
+                assert (await wire.response()).status == 200
+            return self.cells.asked[-1].version_id
+
+        assert await version() == VERSION
+        table.deployed("hello", (Split(version_id=OTHER_VERSION, percentage=100),))
+        assert await version() == OTHER_VERSION
+        staging = b"GET / HTTP/1.1\r\nHost: staging.hello.example.com\r\n\r\n"
+        assert await version(staging) == OTHER_VERSION
+        table.alias_set("hello", "staging", VERSION)
+        assert await version(staging) == VERSION
+        halves = [Split(version_id=each, percentage=50) for each in (VERSION, OTHER_VERSION)]
+        table.deployed("hello", tuple(halves))
+        while await version() != VERSION:
+            pass
+        while await version() != OTHER_VERSION:
+            pass
+        table.removed("hello")
+        await wire.send(GET)
+        assert (await wire.response()).status == 404
 
     @in_asyncio
     async def test_guessing(self) -> None:

@@ -57,14 +57,20 @@ def sticky_position(function: str, key: bytes) -> float:
 class RoutingTable:
     """
     The functions of this installation by name.
+
+    Attributes:
+        changes: Goes up with every change: as long as it stays, so do all answers, but for
+            `resolve` where a deployment has shares.
     """
 
     _functions: dict[str, _Entry] = attrs.Factory(dict)
+    changes: int = attrs.field(default=0, init=False)
 
     def load(self, functions: Iterable[FunctionRoutes]) -> None:
         """
         Replace everything by what the store says.
         """
+        self.changes += 1
         self._functions = {}
         for each in functions:
             entry = self._functions[each.function] = _Entry(each.account_id)
@@ -77,6 +83,7 @@ class RoutingTable:
         """
         A version was stored; the function comes to be with its first one.
         """
+        self.changes += 1
         entry = self._functions.setdefault(function, _Entry(account_id))
         position = bisect.bisect_left(entry.versions, version_id)
         if entry.versions[position : position + 1] != [version_id]:
@@ -86,6 +93,7 @@ class RoutingTable:
         """
         From now on `splits` serve the function.
         """
+        self.changes += 1
         entry = self._functions[function]
         total, live = 0.0, []
         for split in splits:
@@ -98,6 +106,7 @@ class RoutingTable:
         """
         From now on `alias` names this version.
         """
+        self.changes += 1
         entry = self._functions[function]
         entry.aliases[alias] = Route(entry.account_id, function, version_id)
 
@@ -105,12 +114,14 @@ class RoutingTable:
         """
         The alias is gone.
         """
+        self.changes += 1
         self._functions[function].aliases.pop(alias, None)
 
     def removed(self, function: str) -> None:
         """
         The function is gone with all its versions.
         """
+        self.changes += 1
         self._functions.pop(function, None)
 
     def owner(self, function: str) -> str | None:

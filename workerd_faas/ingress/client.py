@@ -6,7 +6,7 @@ from typing import Final
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.routing import Route
 from workerd_faas.ingress.answers import malformed_answer, problem_answer, status_of
-from workerd_faas.ingress.exchange import Exchange, new_ray
+from workerd_faas.ingress.exchange import Exchange
 from workerd_faas.ingress.headers import Request, head_for_upstream
 from workerd_faas.ingress.hosts import FunctionHost, Place
 from workerd_faas.ingress.http1 import Malformed
@@ -39,12 +39,14 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_changes",
         "_client",
         "_closing",
         "_eof",
         "_exchange",
-        "_head",
-        "_head_of",
+        "_known",
+        "_known_head",
+        "_known_route",
         "_mark",
         "_pumping",
         "_read_paused",
@@ -65,8 +67,10 @@ class ClientConnection(asyncio.Protocol):
         self._relay = relay
         self._reader = RequestReader(relay.heads, relay.limits)
         self._exchange: Exchange | None = None
-        self._head_of: tuple[Request, Route | None] | None = None
-        self._head = b""
+        self._known: Request | None = None
+        self._known_route: Route | None = None
+        self._known_head = b""
+        self._changes = -1
         self._pumping = False
         self._read_paused = False
         self._write_paused = False
@@ -107,10 +111,16 @@ class ClientConnection(asyncio.Protocol):
                 self.pause_reading()
             self._pump()
         else:
-            request = self._relay.heads.recent(data)
+            relay = self._relay
+            request = relay.heads.recent(data)
             if request is None or request.body:
                 reader.input = data
                 self._pump()
+            elif request is self._known and relay.routes.changes == self._changes:
+                # The same again: it goes the same way.
+                exchange = Exchange(relay, self, self._client, request, self._known_route)
+                self._exchange = exchange
+                exchange.start(self._known_head, b"", complete=True)
             else:
                 self._begin(request)
 
@@ -267,15 +277,12 @@ class ClientConnection(asyncio.Protocol):
             body = reader.begin_body(request.body, most)
         route = self._route(place, who, request)
         if isinstance(route, Problem):
-            self._answer(request, route, new_ray(), who)
+            self._answer(request, route, next(relay.request_ids), who)
             return
-        known = self._head_of
-        if known is None or known[0] is not request or known[1] is not route:
-            head = head_for_upstream(request, host, who, route)
-            if who is self._client:
-                self._head_of, self._head = (request, route), head
-        else:
-            head = self._head
+        head = head_for_upstream(request, host, who, route)
+        if who is self._client and not relay.has_shares(place):
+            self._known, self._known_route, self._known_head = request, route, head
+            self._changes = relay.routes.changes
         exchange = self._exchange = Exchange(relay, self, who, request, route)
         exchange.start(head, body, complete=reader.body is None)
 
@@ -387,7 +394,7 @@ class ClientConnection(asyncio.Protocol):
             if exchange.answering:
                 self.cut()
                 return
-        ray = new_ray() if exchange is None else exchange.ray
+        ray = next(self._relay.request_ids) if exchange is None else exchange.ray
         date = self._relay.timers.date_line
         self.transport.write(malformed_answer(malformed, ray=ray, date=date))
         self._linger()

@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Callable
-from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final
 
 from workerd_faas.domain.errors import Kind, Problem
@@ -24,13 +23,6 @@ _REFUSALS: Final = 3
 _SHORTAGES: Final = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
 )
-
-
-def new_ray() -> bytes:
-    """
-    A request id.
-    """
-    return b"%016x" % getrandbits(64)
 
 
 class Exchange:
@@ -87,7 +79,7 @@ class Exchange:
         self._over = False
         self.request = request
         self.who = who
-        self.ray = b"%016x" % getrandbits(64)
+        self.ray = next(relay.request_ids)
         self.answering = False
         self.sent = 0
         self.began = relay.loop.time() if relay.access_log else 0.0

@@ -1,8 +1,10 @@
 """What all connections of the public port share, and the decisions they ask it for."""
 
 import asyncio
+import binascii
+import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import ClassVar, Final, Protocol
 
@@ -15,7 +17,7 @@ from workerd_faas.domain.routing import Route, RoutingTable, sticky_position
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.headers import Request
 from workerd_faas.ingress.heads import RequestHeads
-from workerd_faas.ingress.hosts import FunctionHost
+from workerd_faas.ingress.hosts import FunctionHost, Place
 from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.memo import Memo
 from workerd_faas.ingress.misses import Misses
@@ -30,6 +32,16 @@ _CLIENTS: Final = 512
 
 _REPORTED_PER_TICK: Final = 20
 """Failures logged one by one in a tick; the rest is counted."""
+
+
+def request_ids() -> Iterator[bytes]:
+    """
+    Random ids of 16 hex digits, without end.
+    """
+    while True:
+        digits = binascii.hexlify(os.urandom(4096))
+        for at in range(0, len(digits), 16):
+            yield digits[at : at + 16]
 
 
 class Connected(Protocol):
@@ -80,6 +92,7 @@ class Relay:
     heads: RequestHeads
     misses: Misses
     most_connections: int = 50_000
+    request_ids: Iterator[bytes] = attrs.Factory(request_ids)
     connections: set[Connected] = attrs.Factory(set)
     silence: Silence = attrs.Factory(Silence)
     draining: bool = False
@@ -108,6 +121,16 @@ class Relay:
             )
             self._clients.offer(key, client)
         return client
+
+    def has_shares(self, place: Place) -> bool:
+        """
+        Whether several versions answer there, so that each request has to be routed by itself.
+        """
+        return (
+            isinstance(place, FunctionHost)
+            and place.selector in (None, "latest")
+            and self.routes.is_sticky(place.function)
+        )
 
     def route_of(self, place: FunctionHost, client: Client, request: Request) -> Route:
         """
