@@ -1,9 +1,19 @@
 """`wrangler login` at the daemon with its built-in provider."""
 
+import re
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import unescape
+from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.parse import urlencode, urljoin
+from urllib.request import HTTPCookieProcessor, HTTPSHandler, ProxyHandler, build_opener
 
-from tests.e2e.daemon import Daemon
-from tests.e2e.wrangling import environment, log_in, wrangler
+from tests.e2e.daemon import BIN, Daemon, directory, free_port
+from tests.e2e.wrangling import WRANGLER, environment, log_in, wrangler
+from tests.ingress.test_listening import write_certificate
 
 CODE = "export default { fetch() { return new Response('by a person'); } };"
 
@@ -55,3 +65,91 @@ def test_a_token_that_is_no_good_is_told(tmp_path: Path, dev: Daemon) -> None:
     said = wrangler(tmp_path, variables, "kv", "namespace", "list", expect=1)
     assert "Authentication error" in said
     assert "    at " not in said
+
+
+def test_wrangler_logs_in_on_a_machine_without_a_browser(tmp_path: Path) -> None:
+    """
+    `login --device` shows a code; once it is confirmed in a browser elsewhere, Wrangler is in.
+    """
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    write_certificate(key, certificate, "localhost")
+    secure, plain = free_port(), free_port()
+    listen = (
+        f"tcp:{plain}:interface=127.0.0.1 "
+        f"ssl:{secure}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+    )
+    origin = f"https://localhost:{secure}"
+    with secure_daemon(plain, LISTEN=listen, PUBLIC_URL=origin) as dev:
+        variables = environment(tmp_path / "home", dev, token=False) | {
+            "CLOUDFLARE_API_BASE_URL": f"{origin}/client/v4",
+            "WRANGLER_AUTH_DOMAIN": f"localhost:{secure}",
+            "NODE_EXTRA_CA_CERTS": str(certificate),
+        }
+        for name in ("WRANGLER_AUTH_URL", "WRANGLER_TOKEN_URL", "WRANGLER_REVOKE_URL"):
+            del variables[name]
+        with subprocess.Popen(
+            [BIN / "node", WRANGLER, "login", "--device", "--browser=false"],
+            cwd=tmp_path,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as login:
+            assert login.stdout is not None
+            printed, code = "", None
+            while code is None:
+                line = login.stdout.readline()
+                assert line, printed
+                printed += line
+                code = re.search(r"\b[A-Z]{4}-[A-Z]{4}\b", printed)
+            (link,) = re.findall(r"https://\S+/device\b", printed)
+            confirm(f"{link}?user_code={code[0]}", certificate, "turing")
+            rest, _ = login.communicate(timeout=60)
+            assert login.returncode == 0, printed + rest
+        assert "turing" in wrangler(tmp_path, variables, "whoami")
+        assert "Successfully logged out" in wrangler(tmp_path, variables, "logout")
+
+
+@contextmanager
+def secure_daemon(port: int, **settings: str) -> Iterator[Daemon]:
+    """
+    A daemon for developers that also listens elsewhere; `port` is where it is asked for its health.
+    """
+    with directory() as path:
+        daemon = Daemon(path, port=port, settings=settings, dev=True)
+        try:
+            yield daemon.start()
+        finally:
+            daemon.stop()
+
+
+def confirm(link: str, authority: Path, name: str) -> None:
+    """
+    What a person does in a browser: follow the link, sign in, let the program in.
+    """
+    trust = ssl.create_default_context(cafile=str(authority))
+    browser = build_opener(
+        HTTPCookieProcessor(CookieJar()), ProxyHandler({}), HTTPSHandler(context=trust)
+    )
+
+    def fields(text: str) -> dict[str, str]:
+        found = re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', text)
+        return {key: unescape(value) for key, value in found}
+
+    def action(text: str, base: str) -> str:
+        (target,) = re.findall(r'action="([^"]+)"', text)
+        return urljoin(base, unescape(target))
+
+    with browser.open(link, timeout=60) as page:
+        (onward,) = re.findall(r'<a href="([^"]+)"', page.read().decode())
+    with browser.open(unescape(onward), timeout=60) as page:
+        text = page.read().decode()
+        target = action(text, page.url)
+    data = urlencode(fields(text) | {"name": name}).encode()
+    with browser.open(target, data=data, timeout=60) as page:
+        text = page.read().decode()
+        target = action(text, page.url)
+    data = urlencode(fields(text) | {"decision": "allow"}).encode()
+    with browser.open(target, data=data, timeout=60) as page:
+        assert "let in" in page.read().decode()

@@ -279,12 +279,14 @@ def test_a_value_that_is_empty_counts_as_left_out() -> None:
 
 def test_the_metadata_promises_what_there_is() -> None:
     """
-    Only the code flow, S256, public clients, and `iss` in answers.
+    Only the code and device flows, S256, public clients, and `iss` in answers.
     """
     document = server_metadata(ISSUER)
     assert document["issuer"] == ISSUER
     assert document["response_types_supported"] == ["code"]
     assert document["code_challenge_methods_supported"] == ["S256"]
-    assert document["grant_types_supported"] == ["authorization_code", "refresh_token"]
+    device = "urn:ietf:params:oauth:grant-type:device_code"
+    assert document["grant_types_supported"] == ["authorization_code", "refresh_token", device]
+    assert document["device_authorization_endpoint"] == f"{ISSUER}/oauth2/device/auth"
     assert document["token_endpoint_auth_methods_supported"] == ["none"]
     assert document["authorization_response_iss_parameter_supported"] is True

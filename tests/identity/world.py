@@ -17,6 +17,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from tests.oidc.provider import CLIENT_ID, CLIENT_SECRET, BreakableProvider
 from workerd_faas.api.app import Api
+from workerd_faas.api.device import DeviceRoutes
 from workerd_faas.api.oauth import OAuthRoutes
 from workerd_faas.api.request import bearers
 from workerd_faas.api.user import UserRoutes
@@ -29,6 +30,7 @@ from workerd_faas.store.database import SQLiteDatabase
 from workerd_faas.store.identity import SQLIdentity
 from workerd_faas.usecases.identity.access_tokens import AccessTokens
 from workerd_faas.usecases.identity.authenticator import BearerAuthenticator
+from workerd_faas.usecases.identity.devices import Devices
 from workerd_faas.usecases.identity.grants import Grants
 from workerd_faas.usecases.identity.keys import Keys
 from workerd_faas.usecases.identity.logins import Logins
@@ -356,18 +358,19 @@ class WorldCase(TestCase):
         authenticator = BearerAuthenticator(
             store=store, access_tokens=tokens, policy=policy, clock=clock
         )
+        logins = Logins(
+            issuer=issuer,
+            key=keys.login,
+            provider=party,
+            store=store,
+            policy=policy,
+            clock=clock,
+        )
         api = Api(
             [
                 OAuthRoutes(
                     issuer=issuer,
-                    logins=Logins(
-                        issuer=issuer,
-                        key=keys.login,
-                        provider=party,
-                        store=store,
-                        policy=policy,
-                        clock=clock,
-                    ),
+                    logins=logins,
                     grants=Grants(
                         store=store,
                         access_tokens=tokens,
@@ -375,6 +378,10 @@ class WorldCase(TestCase):
                         policy=policy,
                         clock=clock,
                     ),
+                ),
+                DeviceRoutes(
+                    issuer=issuer,
+                    devices=Devices(issuer=issuer, logins=logins, store=store, clock=clock),
                 ),
                 UserRoutes(
                     auth=authenticator,

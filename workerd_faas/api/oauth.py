@@ -15,6 +15,7 @@ from twisted.web.iweb import IRequest
 
 from workerd_faas.api.envelope import header, write_json
 from workerd_faas.api.errors import STATUS_AND_CODE
+from workerd_faas.api.login_cookie import LoginCookie
 from workerd_faas.api.pages import page
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.oauth import (
@@ -72,88 +73,63 @@ class OAuthRoutes:
         async def metadata(request: IRequest) -> bytes:
             return write_json(request, 200, server_metadata(self.issuer))
 
+    @property
+    def _cookie(self) -> LoginCookie:
+        return LoginCookie(self.issuer)
+
     async def _authorize(self, request: IRequest) -> bytes:
         try:
-            asked = parse_authorization_request(_query(request))
+            asked = parse_authorization_request(query_of(request))
         except Unredirectable as refused:
-            return _refusal(request, refused.message)
+            return refusal(request, refused.message)
         except Redirected as refused:
-            return _redirect(request, refused.to.error_url(self.issuer, refused.error))
+            return redirect(request, refused.to.error_url(self.issuer, refused.error))
         try:
             begun = await self.logins.begin(asked)
         except OAuthError as error:
-            return _redirect(request, asked.back.error_url(self.issuer, error))
-        self._set_cookie(request, begun.login_id, begun.secret, LOGIN_LIFETIME)
-        return _redirect(request, begun.url)
+            return redirect(request, asked.back.error_url(self.issuer, error))
+        self._cookie.set(request, begun.login_id, begun.secret, LOGIN_LIFETIME)
+        return redirect(request, begun.url)
 
     async def _callback(self, request: IRequest) -> bytes:
-        answer = Parameters.parse(_query(request))
+        answer = Parameters.parse(query_of(request))
         try:
             login_id = self.logins.login_id(answer)
-            secrets = _cookies(request, self._cookie_name(login_id))
-            url = await self.logins.finish(answer, secrets)
+            finished = await self.logins.finish(answer, self._cookie.values(request, login_id))
         except LoginRefused as refused:
-            return _refusal(request, refused.message)
-        self._set_cookie(request, login_id, "", timedelta(0))
-        return _redirect(request, url)
+            return refusal(request, refused.message)
+        if finished.over:
+            self._cookie.set(request, login_id, "", timedelta(0))
+        return redirect(request, finished.url)
 
     async def _token(self, request: IRequest) -> bytes:
         try:
-            return write_json(request, 200, await self.grants.token(_form(request)))
+            return write_json(request, 200, await self.grants.token(form_of(request)))
         except OAuthError as error:
-            return _json_error(request, error)
+            return json_error(request, error)
         except Problem as problem:
-            return _json_problem(request, problem)
+            return json_problem(request, problem)
 
     async def _revoke(self, request: IRequest) -> bytes:
         try:
-            await self.grants.revoke(_form(request))
+            await self.grants.revoke(form_of(request))
         except OAuthError as error:
-            return _json_error(request, error)
+            return json_error(request, error)
         except Problem as problem:
-            return _json_problem(request, problem)
+            return json_problem(request, problem)
         return write_json(request, 200, {})
 
-    @property
-    def _is_https(self) -> bool:
-        return self.issuer.startswith("https://")
 
-    def _cookie_name(self, login_id: str) -> str:
-        # With `__Host-` no function on a host below ours can set it (RFC 6265bis section 4.1.3.2).
-        return f"{'__Host-' if self._is_https else ''}wfaas-login-{login_id}"
-
-    def _set_cookie(
-        self, request: IRequest, login_id: str, value: str, lifetime: timedelta
-    ) -> None:
-        cookie = (
-            f"{self._cookie_name(login_id)}={value}; Path=/; "
-            f"Max-Age={int(lifetime.total_seconds())}; HttpOnly; SameSite=Lax"
-        )
-        if self._is_https:
-            cookie += "; Secure"
-        request.responseHeaders.addRawHeader(b"set-cookie", cookie.encode())
-
-
-def _query(request: IRequest) -> bytes:
+def query_of(request: IRequest) -> bytes:
+    """
+    The query as it came.
+    """
     raw: Any = request
     query: bytes = raw.uri.partition(b"?")[2]
     return query
 
 
-def _cookies(request: IRequest, name: str) -> list[str]:
-    """
-    Every value that the browser sent under this name: a host below ours may have set one too.
-    """
-    found = []
-    for line in request.requestHeaders.getRawHeaders(b"cookie", []):
-        for pair in line.decode("latin-1").split(";"):
-            key, _, value = pair.strip().partition("=")
-            if key == name:
-                found.append(value)
-    return found
-
-
-def _form(request: IRequest) -> Parameters:
+def form_of(request: IRequest) -> Parameters:
     """
     Raises:
         OAuthError: it is not a form of acceptable size, or there is something beside it.
@@ -164,7 +140,7 @@ def _form(request: IRequest) -> Parameters:
     content_type = header(request, "content-type") or ""
     if content_type.partition(";")[0].strip().lower() != _FORM:
         raise OAuthError("invalid_request", f"The body must be {_FORM}.")
-    if _query(request):
+    if query_of(request):
         raise OAuthError("invalid_request", "Parameters belong into the body, not into the URL.")
     request.content.seek(0)
     body = request.content.read(MAX_FORM + 1)
@@ -173,7 +149,10 @@ def _form(request: IRequest) -> Parameters:
     return Parameters.parse(body)
 
 
-def _redirect(request: IRequest, url: str) -> bytes:
+def redirect(request: IRequest, url: str) -> bytes:
+    """
+    Send the browser elsewhere, with nothing kept or told.
+    """
     request.setResponseCode(302)
     request.setHeader(b"location", url.encode("ascii"))
     request.setHeader(b"content-length", b"0")
@@ -182,7 +161,10 @@ def _redirect(request: IRequest, url: str) -> bytes:
     return b""
 
 
-def _refusal(request: IRequest, message: str) -> bytes:
+def refusal(request: IRequest, message: str) -> bytes:
+    """
+    A page for a login that cannot go on.
+    """
     body = (
         f"<p>{escape(message)}</p>"
         "<p>Nothing was changed. Go back to your terminal and begin the login again there.</p>"
@@ -190,12 +172,18 @@ def _refusal(request: IRequest, message: str) -> bytes:
     return page(request, "This login cannot go on", body, status=400)
 
 
-def _json_error(request: IRequest, error: OAuthError) -> bytes:
+def json_error(request: IRequest, error: OAuthError) -> bytes:
+    """
+    An error as RFC 6749 section 5.2 has it.
+    """
     return write_json(request, error.status, error.document)
 
 
-def _json_problem(request: IRequest, problem: Problem) -> bytes:
+def json_problem(request: IRequest, problem: Problem) -> bytes:
+    """
+    A problem of the platform, as an error that a client may wait out.
+    """
     if problem.retry_after is not None:
         request.setHeader(b"retry-after", b"%d" % problem.retry_after)
     status = STATUS_AND_CODE[problem.kind][0]
-    return _json_error(request, OAuthError("temporarily_unavailable", problem.message, status))
+    return json_error(request, OAuthError("temporarily_unavailable", problem.message, status))

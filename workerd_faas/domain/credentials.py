@@ -26,6 +26,7 @@ class CredentialKind(enum.Enum):
     API = "wft"
     REFRESH = "wfr"
     CODE = "wfc"
+    DEVICE = "wfd"
 
 
 def write_credential(kind: CredentialKind, entropy: bytes) -> str:

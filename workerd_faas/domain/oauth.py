@@ -26,6 +26,9 @@ _NOT_DESCRIPTION: Final = re.compile(r"[^\x20\x21\x23-\x5B\x5D-\x7E]")
 MAX_STATE: Final = 2000
 """Bytes of a client's `state`; it travels to the provider and back inside ours."""
 
+DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+"""RFC 8628 section 3.4."""
+
 SCOPES: Final = (
     "account:read", "user:read", "workers:write", "workers_scripts:write", "workers_routes:write",
     "workers_tail:read", "workers_kv:write", "d1:write", "queues:write", "zone:read",
@@ -335,10 +338,11 @@ def server_metadata(issuer: str) -> dict[str, Any]:
         "authorization_endpoint": f"{issuer}/oauth2/auth",
         "token_endpoint": f"{issuer}/oauth2/token",
         "revocation_endpoint": f"{issuer}/oauth2/revoke",
+        "device_authorization_endpoint": f"{issuer}/oauth2/device/auth",
         "scopes_supported": list(SCOPES),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "grant_types_supported": ["authorization_code", "refresh_token", DEVICE_GRANT],
         "token_endpoint_auth_methods_supported": ["none"],
         "revocation_endpoint_auth_methods_supported": ["none"],
         "code_challenge_methods_supported": ["S256"],

@@ -10,6 +10,7 @@ import attrs
 from workerd_faas.domain.identity import ApiToken, Session, User
 from workerd_faas.domain.idtoken import Identity
 from workerd_faas.domain.model import Account, timestamp
+from workerd_faas.store import device_sql
 from workerd_faas.store.identity_rows import CODE, SESSION, TOKENS, USER, session_of, token_of
 from workerd_faas.store.identity_sql import (
     find_account,
@@ -23,6 +24,8 @@ from workerd_faas.store.identity_sql import (
 )
 from workerd_faas.usecases import ports
 from workerd_faas.usecases.identity.ports import (
+    DeviceLogin,
+    DevicePoll,
     IdentityStore,
     Redemption,
     Refused,
@@ -104,6 +107,38 @@ class SQLIdentity:
         See `IdentityStore`.
         """
         return await self._database.run(lambda cursor: rotate(cursor, rotation, now))
+
+    async def add_device(
+        self, login: DeviceLogin, interval: int, most_of_one: int, most: int, now: datetime
+    ) -> bool:
+        """
+        See `DeviceStore`.
+        """
+        return await self._database.run(
+            lambda cursor: device_sql.add_device(cursor, login, interval, most_of_one, most, now)
+        )
+
+    async def device(self, user_code: str, now: datetime) -> DeviceLogin | None:
+        """
+        See `DeviceStore`.
+        """
+        return await self._database.run(
+            lambda cursor: device_sql.find_device(cursor, user_code, now)
+        )
+
+    async def decide_device(self, user_code: str, user_id: str | None, now: datetime) -> bool:
+        """
+        See `DeviceStore`.
+        """
+        return await self._database.run(
+            lambda cursor: device_sql.decide_device(cursor, user_code, user_id, now)
+        )
+
+    async def poll_device(self, poll: DevicePoll, now: datetime) -> tuple[User, Session] | str:
+        """
+        See `DeviceStore`.
+        """
+        return await self._database.run(lambda cursor: device_sql.poll_device(cursor, poll, now))
 
     async def session(self, session_id: str, now: datetime) -> tuple[User, Session] | None:
         """

@@ -16,7 +16,13 @@ from workerd_faas.domain.identity import ACCOUNT_ID, Session, User, check_handle
 from workerd_faas.domain.idtoken import Identity
 from workerd_faas.domain.model import Account, timestamp
 from workerd_faas.store.identity_rows import CODE, SESSION, USER, code_of, session_of, user_of
-from workerd_faas.usecases.identity.ports import Redemption, Refused, Reused, Rotation
+from workerd_faas.usecases.identity.ports import (
+    DevicePoll,
+    Redemption,
+    Refused,
+    Reused,
+    Rotation,
+)
 
 REPLAY_MEMORY: Final = timedelta(days=1)
 """How long a code is remembered, so that its second use is noticed."""
@@ -135,31 +141,45 @@ def redeem_code(
     reason = redemption.refusal(code, now)
     if reason is not None:
         return Refused(reason)
+    open_session(cursor, redemption, code.user_id, code.client_id, code.scope, now)
+    return find_session(cursor, redemption.session_id, now) or Refused(
+        "The session is over already."
+    )
+
+
+def open_session(
+    cursor: Cursor,
+    wish: Redemption | DevicePoll,
+    user_id: str,
+    client_id: str,
+    scope: Sequence[str],
+    now: datetime,
+) -> None:
+    """
+    A session with its first refresh token.
+    """
     cursor.execute(
         "INSERT INTO sessions"
         " (id, user_id, client_id, scope, created_at, last_used_at, expires_at, idle_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            redemption.session_id,
-            code.user_id,
-            code.client_id,
-            " ".join(code.scope),
+            wish.session_id,
+            user_id,
+            client_id,
+            " ".join(scope),
             timestamp(now),
             timestamp(now),
-            timestamp(redemption.session_expires_at),
-            timestamp(redemption.refresh_expires_at),
+            timestamp(wish.session_expires_at),
+            timestamp(wish.refresh_expires_at),
         ),
     )
     cursor.execute(
         "INSERT INTO refresh_tokens (digest, session_id, expires_at) VALUES (?, ?, ?)",
         (
-            redemption.refresh_digest,
-            redemption.session_id,
-            timestamp(redemption.refresh_expires_at),
+            wish.refresh_digest,
+            wish.session_id,
+            timestamp(wish.refresh_expires_at),
         ),
-    )
-    return find_session(cursor, redemption.session_id, now) or Refused(
-        "The session is over already."
     )
 
 

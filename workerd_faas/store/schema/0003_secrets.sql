@@ -26,3 +26,25 @@ CREATE TABLE hyperdrives (
     modified_at TEXT NOT NULL,
     UNIQUE (account_id, name)
 ) STRICT, WITHOUT ROWID;
+
+-- Logins of programs without a browser (RFC 8628), until they are fetched or over.
+
+CREATE TABLE device_logins (
+    -- SHA-256 of the device code.
+    digest       TEXT PRIMARY KEY,
+    user_code    TEXT NOT NULL UNIQUE,
+    client_id    TEXT NOT NULL,
+    scope        TEXT NOT NULL,
+    -- Who asked, so that nobody can ask for all there may be.
+    address      TEXT NOT NULL,
+    expires_at   TEXT NOT NULL,
+    -- Seconds that must be between two questions.
+    interval     INTEGER NOT NULL,
+    asked_at     TEXT,
+    -- NULL: nobody has decided; 1: allowed, to `user_id`; 0: refused.
+    allowed      INTEGER,
+    user_id      TEXT REFERENCES users (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX device_logins_by_expiry ON device_logins (expires_at);
+CREATE INDEX device_logins_by_address ON device_logins (address);

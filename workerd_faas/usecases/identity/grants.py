@@ -21,10 +21,11 @@ from workerd_faas.domain.credentials import (
     write_credential,
 )
 from workerd_faas.domain.identity import LoginPolicy, Session, User
-from workerd_faas.domain.oauth import CLIENTS, OAuthError, Parameters, narrowed_scope
+from workerd_faas.domain.oauth import CLIENTS, DEVICE_GRANT, OAuthError, Parameters, narrowed_scope
 from workerd_faas.usecases import ports
 from workerd_faas.usecases.identity.access_tokens import LIFETIME, AccessTokens
 from workerd_faas.usecases.identity.ports import (
+    DevicePoll,
     IdentityStore,
     Redemption,
     Refused,
@@ -40,6 +41,18 @@ SESSION_LIFETIME: Final = timedelta(days=180)
 
 GRACE: Final = timedelta(seconds=5)
 """Two processes that share a refresh token may use it at the same time."""
+
+
+SLOW_DOWN: Final = 5
+"""Seconds that a device which asks too early has to wait longer (RFC 8628 section 3.5)."""
+
+_POLLED: Final = {
+    "authorization_pending": "Nobody has decided yet.",
+    "slow_down": "You ask too often: wait five seconds longer each time.",
+    "access_denied": "The login was refused.",
+    "expired_token": "Nobody decided in time: begin again.",
+    "invalid_grant": "The device code is not valid.",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -74,8 +87,11 @@ class Grants:
             return await self._redeem(form, self._client(form))
         if grant_type == "refresh_token":
             return await self._refresh(form, self._client(form))
+        if grant_type == DEVICE_GRANT:
+            return await self._poll(form, self._client(form))
         raise OAuthError(
-            "unsupported_grant_type", "Use authorization_code or refresh_token as grant_type."
+            "unsupported_grant_type",
+            f"Use authorization_code, refresh_token or {DEVICE_GRANT} as grant_type.",
         )
 
     async def revoke(self, form: Parameters) -> None:
@@ -127,6 +143,27 @@ class Grants:
         if isinstance(found, Reused):
             self.log.warn("A code came a second time: session {id} is over", id=found.session_id)
             raise OAuthError("invalid_grant", "The code has been used already.")
+        user, session = found
+        return await self._answer(user, session, session.scope, refresh_token, now)
+
+    async def _poll(self, form: Parameters, client_id: str) -> dict[str, Any]:
+        """
+        RFC 8628 section 3.4.
+        """
+        now = self.clock.now()
+        refresh_token = write_credential(CredentialKind.REFRESH, secrets.token_bytes(32))
+        poll = DevicePoll(
+            digest=digest(form.require("device_code")),
+            client_id=client_id,
+            slow_down=SLOW_DOWN,
+            session_id=secrets.token_hex(16),
+            session_expires_at=now + SESSION_LIFETIME,
+            refresh_digest=digest(refresh_token),
+            refresh_expires_at=now + IDLE_LIFETIME,
+        )
+        found = await self.store.poll_device(poll, now)
+        if isinstance(found, str):
+            raise OAuthError(found, _POLLED[found])
         user, session = found
         return await self._answer(user, session, session.scope, refresh_token, now)
 

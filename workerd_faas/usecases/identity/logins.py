@@ -14,13 +14,14 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import attrs
 from twisted.logger import Logger
 
 from workerd_faas.domain.credentials import CredentialKind, digest, write_credential
 from workerd_faas.domain.errors import Problem
-from workerd_faas.domain.identity import LoginPolicy
+from workerd_faas.domain.identity import LoginPolicy, User
 from workerd_faas.domain.oauth import (
     AuthorizationRequest,
     OAuthError,
@@ -30,7 +31,7 @@ from workerd_faas.domain.oauth import (
     described,
 )
 from workerd_faas.usecases import ports
-from workerd_faas.usecases.identity.keys import seal, unseal
+from workerd_faas.usecases.identity.keys import derive_key, seal, unseal
 from workerd_faas.usecases.identity.ports import (
     IdentityProvider,
     IdentityStore,
@@ -41,6 +42,9 @@ from workerd_faas.usecases.identity.ports import (
 
 LOGIN_LIFETIME: Final = timedelta(minutes=10)
 CODE_LIFETIME: Final = timedelta(seconds=60)
+VERIFICATION: Final = "device verification"
+"""In the place of a client id: our own page, where a person decides about a device."""
+
 NOT_ACCEPTED: Final = "The identity provider's answer was not accepted."
 
 
@@ -51,6 +55,54 @@ class LoginRefused(Exception):
     """
 
     message: str
+
+
+@attrs.frozen(kw_only=True)
+class Finished:
+    """
+    Where to send the browser, and whether its cookie has done its work.
+    """
+
+    url: str
+    over: bool
+
+
+@attrs.frozen(kw_only=True)
+class Confirmation:
+    """
+    Somebody who signed in to decide about a device.
+
+    Attributes:
+        login_id: Names the cookie of the browser that signed in.
+        name: What the person is called.
+        browser: Digest of that cookie.
+    """
+
+    login_id: str
+    user_id: str
+    name: str
+    user_code: str
+    browser: str
+    expires_at: datetime
+
+    def sealed(self, key: bytes) -> str:
+        """
+        As text, for a page of ours.
+        """
+        document = attrs.asdict(self) | {"expires_at": self.expires_at.timestamp()}
+        return seal(key, json.dumps(document).encode())
+
+    @classmethod
+    def unsealed(cls, key: bytes, text: str) -> "Confirmation | None":
+        """
+        The inverse; None for anything that `sealed` did not make with this key.
+        """
+        plain = unseal(key, text)
+        if plain is None:
+            return None
+        document: dict[str, Any] = json.loads(plain)
+        ends = datetime.fromtimestamp(document.pop("expires_at"), UTC)
+        return cls(**document, expires_at=ends)
 
 
 @attrs.frozen(kw_only=True)
@@ -179,9 +231,10 @@ class Logins:
         """
         return self._login(answer).id
 
-    async def finish(self, answer: Parameters, browser_secrets: Sequence[str]) -> str:
+    async def finish(self, answer: Parameters, browser_secrets: Sequence[str]) -> Finished:
         """
-        Take the provider's answer; return where to send the browser: always to the CLI.
+        Take the provider's answer; say where to send the browser: to the CLI, or to our page where
+        a device waits for a decision.
 
         Args:
             answer: The query of the redirect.
@@ -198,14 +251,49 @@ class Logins:
             now = self.clock.now()
             if not await self.store.use_login(login.id, now, login.expires_at):
                 raise LoginRefused("This login has been used already.")
-            code = await self._code(login, answer)
+            user = await self._user(login, answer)
+            if login.request.client_id == VERIFICATION:
+                return Finished(url=self._confirm_url(login, user), over=False)
+            code = await self._code(login, user)
         except OAuthError as error:
-            return back.error_url(self.issuer, error)
+            return Finished(url=back.error_url(self.issuer, error), over=True)
         except Problem as problem:
             self.log.error("A login could not be stored: {problem}", problem=problem)
             unavailable = OAuthError("temporarily_unavailable", problem.message)
-            return back.error_url(self.issuer, unavailable)
-        return back.url(self.issuer, {"code": code})
+            return Finished(url=back.error_url(self.issuer, unavailable), over=True)
+        return Finished(url=back.url(self.issuer, {"code": code}), over=True)
+
+    def confirmation(self, sealed: str, browser_secrets: Sequence[str]) -> Confirmation:
+        """
+        Who signed in to decide about a device.
+
+        Raises:
+            LoginRefused: not sealed by us, over, or brought by another browser.
+        """
+        found = Confirmation.unsealed(self._confirmation_key, sealed)
+        if found is None or self.clock.now() >= found.expires_at:
+            raise LoginRefused("This login took too long, or did not begin here.")
+        if not any(hmac.compare_digest(_browser(s), found.browser) for s in browser_secrets):
+            raise LoginRefused("This login was begun in another browser, or its cookie is gone.")
+        return found
+
+    @property
+    def _confirmation_key(self) -> bytes:
+        return derive_key(self.key, "workerd-faas device confirmation")
+
+    def _confirm_url(self, login: _Login, user: User) -> str:
+        confirmation = Confirmation(
+            login_id=login.id,
+            user_id=user.id,
+            name=user.email or user.account.name,
+            user_code=login.request.back.state or "",
+            browser=login.browser,
+            expires_at=login.expires_at,
+        )
+        query = urlencode(
+            {"login": login.id, "sealed": confirmation.sealed(self._confirmation_key)}
+        )
+        return f"{login.request.back.redirect_uri}?{query}"
 
     def _login(self, answer: Parameters) -> _Login:
         login = _Login.unsealed(self.key, answer.once("state") or "")
@@ -215,7 +303,7 @@ class Logins:
             raise LoginRefused("This login took too long.")
         return login
 
-    async def _code(self, login: _Login, answer: Parameters) -> str:
+    async def _user(self, login: _Login, answer: Parameters) -> User:
         error = answer.once("error")
         if error is not None:
             said = described(f"{error} {answer.values.get('error_description', '')}".strip())
@@ -240,8 +328,10 @@ class Logins:
         if not self.policy.admits(identity.subject, identity.email):
             self.log.info("LOGIN_ALLOW does not admit {subject}", subject=identity.subject)
             raise OAuthError("access_denied", "You may not log in on this server.")
+        return await self.store.user(identity, self.clock.now())
+
+    async def _code(self, login: _Login, user: User) -> str:
         now = self.clock.now()
-        user = await self.store.user(identity, now)
         ours = write_credential(CredentialKind.CODE, secrets.token_bytes(32))
         stored = StoredCode(
             digest=digest(ours),

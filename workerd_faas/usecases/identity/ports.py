@@ -159,7 +159,73 @@ class Refused:
     reason: str
 
 
-class IdentityStore(Protocol):
+@attrs.frozen(kw_only=True)
+class DeviceLogin:
+    """
+    A login that a program without a browser waits for.
+
+    Attributes:
+        digest: Of the device code.
+        address: Where the program is.
+    """
+
+    digest: str
+    user_code: str
+    client_id: str
+    scope: tuple[str, ...]
+    address: str
+    expires_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class DevicePoll:
+    """
+    A program's question whether it has been let in, and the session that it gets if so.
+
+    Attributes:
+        digest: Of the device code that was presented.
+        slow_down: Seconds that are added to the interval of one who asks too often.
+    """
+
+    digest: str
+    client_id: str
+    slow_down: int
+    session_id: str
+    session_expires_at: datetime
+    refresh_digest: str
+    refresh_expires_at: datetime
+
+
+class DeviceStore(Protocol):
+    """
+    Logins of devices. Each method is one transaction; those that are over are swept out.
+    """
+
+    async def add_device(
+        self, login: DeviceLogin, interval: int, most_of_one: int, most: int, now: datetime
+    ) -> bool:
+        """
+        Store a login; False if so many wait already, of its address or of all.
+        """
+
+    async def device(self, user_code: str, now: datetime) -> DeviceLogin | None:
+        """
+        The login with this user code that waits for a decision.
+        """
+
+    async def decide_device(self, user_code: str, user_id: str | None, now: datetime) -> bool:
+        """
+        Allow a waiting login to this user, or (None) refuse it; False if none waits.
+        """
+
+    async def poll_device(self, poll: DevicePoll, now: datetime) -> tuple[User, Session] | str:
+        """
+        Open the session of a login that was allowed, once; else the error code of RFC 8628
+        section 3.5 that says why not.
+        """
+
+
+class IdentityStore(DeviceStore, Protocol):
     """
     Accounts, users, codes, sessions, tokens. Each method is one transaction; only digests of
     credentials reach it. All raise `Problem` (`UNAVAILABLE`, `STORAGE_FULL`) as `Database.run`.
