@@ -35,6 +35,15 @@ export class Named extends WorkerEntrypoint {
   fetch() { return new Response("named"); }
   who() { return this.ctx.props; }
 }
+export class Echo extends WorkerEntrypoint {
+  fetch() {
+    const [client, server] = Object.values(new WebSocketPair());
+    server.accept();
+    server.addEventListener("message", (event) => server.send("echo " + event.data));
+    server.addEventListener("close", () => server.close());
+    return new Response(null, { status: 101, webSocket: client });
+  }
+}
 export const plain = { fetch: () => new Response("a plain object") };
 """
 
@@ -72,6 +81,17 @@ const CALLS = {
   nowhere: ({ NOWHERE }) => NOWHERE.who(),
   nowhereFetch: ({ NOWHERE }) => NOWHERE.fetch("http://x/"),
   gone: ({ GONE }) => GONE.who(),
+  socket: async ({ ECHO }) => {
+    const { webSocket } = await ECHO.fetch("http://x/", { headers: { upgrade: "websocket" } });
+    const heard = new Promise((resolve) => {
+      webSocket.addEventListener("message", (event) => resolve(event.data));
+    });
+    webSocket.accept();
+    webSocket.send("over the binding");
+    const said = await heard;
+    webSocket.close(1000);
+    return said;
+  },
   pinned: ({ PINNED }) => PINNED.version,
 };
 """
@@ -137,6 +157,7 @@ class ServiceCase(RealCase):
                 service("PLAIN", "b", entrypoint="plain"),
                 service("NOWHERE", "b", entrypoint="Nowhere"),
                 service("GONE", "gone"),
+                service("ECHO", "b", entrypoint="Echo"),
                 service("PINNED", "b", environment="stable"),
             ),
             b1=target("b1"),
@@ -211,6 +232,7 @@ class CallTests(ServiceCase):
             "namedFetch": "named",
             "plain": "a plain object",
             "pinned": "b1",
+            "socket": "echo over the binding",
             "boom": {"error": "RangeError: out of it"},
             "missing": {
                 "error": 'TypeError: The RPC receiver does not implement the method "nothing".'
@@ -233,7 +255,7 @@ class CallTests(ServiceCase):
         await self.serve()
         for what in ("fetch", "add", "stub", "pipelined", "boom", "property", "missing", "later"):
             await self.call(what)
-        for what in ("nowhere", "nowhereFetch", "gone", "plain", "upload"):
+        for what in ("nowhere", "nowhereFetch", "gone", "plain", "upload", "socket"):
             await self.call(what)
         await self.settled()
 
