@@ -142,6 +142,7 @@ class ServiceCase(RealCase):
     A cell with a caller, version `a`, and a function `b` that it calls.
     """
 
+    timeout = 60
     fleet_: Fleet
     upstream: Upstream
 
@@ -361,6 +362,8 @@ class DepthTests(RealCase):
     """
     Functions that call one another in a ring.
     """
+
+    timeout = 60
 
     async def ring(self, *names: str) -> tuple[Fleet, Upstream]:
         """

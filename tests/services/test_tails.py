@@ -76,6 +76,7 @@ class ConsumerTests(RealCase):
     A producer `p` whose events go to others.
     """
 
+    timeout = 60
     loader: ConsumerLoader
 
     async def serve(self, *consumers: str, **versions: Code) -> Upstream:

@@ -56,7 +56,7 @@ class ScheduledTests(RealCase):
     A fleet and functions, each with a version of its own name.
     """
 
-    timeout = 30
+    timeout = 60
 
     async def serve(self, seconds: float = 10.0, **functions: str) -> CellCalls:
         """

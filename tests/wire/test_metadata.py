@@ -182,3 +182,51 @@ def test_any_json_is_read_or_refused(document: Any) -> None:
         parse(document)
     except Problem as found:
         assert found.message
+
+
+def test_a_service_binding_keeps_what_it_names() -> None:
+    """
+    Target, entrypoint, environment and props are kept; what is empty is not.
+    """
+    bindings = [
+        {
+            "type": "service",
+            "name": "A",
+            "service": "shop",
+            "entrypoint": "Stock",
+            "environment": "stable",
+            "props": {"tenant": 7},
+            "anything": "else",
+        },
+        {"type": "service", "name": "B", "service": "shop", "environment": "", "props": None},
+    ]
+    first, second = parse({"main_module": "i.js", "bindings": bindings}).bindings
+    assert first.value == {
+        "service": "shop",
+        "entrypoint": "Stock",
+        "environment": "stable",
+        "props": {"tenant": 7},
+    }
+    assert second.value == {"service": "shop"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, "x", [5], [{}], [{"service": 5}], [{"service": "UPPER"}], [{"service": "a"}] * 11],
+)
+def test_tail_consumers_that_are_wrong(value: Any) -> None:
+    """
+    Anything but a list of at most ten functions is refused.
+    """
+    assert problem({"main_module": "i.js", "tail_consumers": value}).kind is Kind.INVALID_METADATA
+
+
+def test_tail_consumers() -> None:
+    """
+    None and an empty list are told apart: nothing is said, and nobody shall be told.
+    """
+    assert parse({"main_module": "i.js"}).tail_consumers is None
+    assert parse({"main_module": "i.js", "tail_consumers": []}).tail_consumers == ()
+    named = [{"service": "a"}, {"service": "b", "environment": "x"}, {"service": "a"}]
+    metadata = parse({"main_module": "i.js", "tail_consumers": named})
+    assert metadata.tail_consumers == ("a", "b")
