@@ -1,8 +1,7 @@
 """
 What Wrangler asks around a deploy and a delete that is not about scripts themselves.
 
-This platform has one answer to most of it: every function is always on its own host, and there
-are no schedules or storage yet.
+This platform has one answer to much of it: every function is always on its own host.
 """
 
 from collections.abc import Sequence
