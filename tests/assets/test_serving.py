@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.assets.sites import WORKER, Site, deploy, hash_of, metadata_of, put, upload_files
-from tests.e2e.daemon import Answer, Daemon, running, workerds_of
+from tests.e2e.daemon import Answer, Daemon, running, until, workerds_of
 
 FILES = {
     "/index.html": "<h1>home</h1>",
@@ -195,6 +195,23 @@ def test_a_lost_file_is_an_error_and_nothing_else(daemon: Daemon) -> None:
     # The next deploy finds that it is missing, and brings it again.
     deploy(daemon, Site(name="lost", files=files))
     assert daemon.function("lost", "/lost.txt").text == "to be lost"
+
+
+def test_a_damaged_site_is_not_served(daemon: Daemon) -> None:
+    """
+    When a version's list of files is damaged on the disk, the deployment before it serves.
+    """
+    for text in ("before", "after"):
+        deploy(daemon, Site(name="damaged", files={"/index.html": text}))
+    for document in Path(daemon.directory, "data", "bundles").rglob("*"):
+        if (
+            document.is_file()
+            and hash_of("/index.html", b"after").encode() in document.read_bytes()
+        ):
+            document.write_bytes(b"{}")
+    assert daemon.function("damaged").status in (500, 503)
+    assert until(lambda: daemon.function("damaged").status == 200, "the one before serves")
+    assert daemon.function("damaged").text == "before"
 
 
 def test_a_site_without_code_takes_no_secrets(daemon: Daemon) -> None:

@@ -252,6 +252,15 @@ class SessionTests(SessionTestCase):
         taken = await self.begin(files, account=BOB, bearer="bob")
         self.assertEqual(taken.error[:2], (403, 10012))
 
+    async def test_an_installation_that_serves_no_sites_takes_none(self) -> None:
+        """
+        Without the asset worker a session is refused with what is missing.
+        """
+        self.asset_sessions.servable = False
+        refused = await self.begin({INDEX: b"x"})
+        self.assertEqual(refused.status, 400)
+        self.assertIn("miniflare", refused.error[2])
+
     async def test_manifests_are_read_strictly(self) -> None:
         """
         Anything but paths with a hash and a size each is refused by name, and so is too much.

@@ -497,7 +497,7 @@ class Workers:
             compatibility_flags=newest.compatibility_flags,
             bindings=bindings,
         )
-        report = await self._checked(target, code) if code.main_module else _NOTHING_TO_CHECK
+        report = await self._checked(target, code)
         version = attrs.evolve(
             newest,
             id=new_version_id(),

@@ -27,8 +27,9 @@ from workerd_faas.usecases.workers import Target
 from workerd_faas.wire.site.manifest import Manifest, decode_manifest
 
 SINGLE_FILES_FROM: Final = 256 << 10
-"""From this mean size on, each file comes by itself and as it is: larger ones gain by not being
-encoded, smaller ones by not having a request each."""
+"""From this mean size on, each file comes by itself and as it is: large ones gain by not being
+encoded, small ones by not having a request each. Measured with Wrangler and 2000 files of 500
+bytes: 4.4 s in forms and 15.6 s one by one, with five times the CPU time here."""
 
 MANIFESTS_KEPT: Final = 4
 
