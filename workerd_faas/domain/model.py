@@ -98,6 +98,9 @@ class BindingKind(enum.Enum):
     JSON = "json"
     SECRET_TEXT = "secret_text"  # noqa: S105 — a type
     VERSION_METADATA = "version_metadata"
+    WASM_MODULE = "wasm_module"
+    TEXT_BLOB = "text_blob"
+    DATA_BLOB = "data_blob"
     RATELIMIT = "ratelimit"
     HYPERDRIVE = "hyperdrive"
     SERVICE = "service"
@@ -112,6 +115,14 @@ class BindingKind(enum.Enum):
         Whether the binding is a plain value in `env`; others are objects that the router makes.
         """
         return self in {BindingKind.PLAIN_TEXT, BindingKind.JSON, BindingKind.SECRET_TEXT}
+
+
+PARTS: Final[Mapping[BindingKind, ModuleKind]] = {
+    BindingKind.WASM_MODULE: ModuleKind.WASM,
+    BindingKind.TEXT_BLOB: ModuleKind.TEXT,
+    BindingKind.DATA_BLOB: ModuleKind.DATA,
+}
+"""Bindings whose value is a module of the upload, and which kind of module."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,14 +1,14 @@
 """Reading an upload: the parts of the form become code and what is said about it. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import attrs
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.limits import UploadLimits
-from workerd_faas.domain.model import Binding, Module, ModuleKind
+from workerd_faas.domain.model import PARTS, Binding, Module, ModuleKind
 from workerd_faas.domain.modules import normalise_module_name
 from workerd_faas.wire.content_types import CONTENT_TYPE_OF, kind_of
 from workerd_faas.wire.metadata import Metadata, parse_metadata
@@ -54,12 +54,14 @@ def read_upload(parts: Sequence[tuple[str, str | None, bytes]], limits: UploadLi
         max_depth=limits.metadata_depth,
         max_flags=limits.flags,
     )
-    modules = _modules([part for part in parts if part[0] != METADATA_PART], limits)
+    kinds = _kinds_of_parts(metadata.bindings)
+    modules = _modules([part for part in parts if part[0] != METADATA_PART], kinds, limits)
     if not metadata.main_module:
         _check_no_modules(modules)
         return Upload(metadata=metadata, modules=())
     main = normalise_module_name(metadata.main_module)
     _check_main(main, {module.name: module for module in modules})
+    _check_parts(metadata.bindings, {module.name for module in modules})
     return Upload(metadata=attrs.evolve(metadata, main_module=main), modules=modules)
 
 
@@ -78,6 +80,13 @@ def merge_bindings(metadata: Metadata, newest: Sequence[Binding]) -> tuple[Bindi
             raise Problem(kind=Kind.INHERIT_MISSING, message=f"inherit binding '{name}' is invalid")
         taken.append(by_name[name])
     kept = [b for b in newest if b.kind in metadata.keep and b.name not in sent]
+    for binding in (*taken, *kept):
+        if binding.kind in PARTS:
+            raise Problem(
+                kind=Kind.UNSUPPORTED,
+                message=f"The binding {binding.name!r} is a part of the version before: send it "
+                "again.",
+            )
     return (*metadata.bindings, *taken, *kept)
 
 
@@ -95,8 +104,36 @@ def check_env_size(bindings: Sequence[Binding], limits: UploadLimits) -> None:
         )
 
 
+def _kinds_of_parts(bindings: Sequence[Binding]) -> Mapping[str, ModuleKind]:
+    """
+    What the modules are that bindings name, whatever their content types say.
+    """
+    kinds: dict[str, ModuleKind] = {}
+    for binding in bindings:
+        if binding.kind in PARTS:
+            kind = PARTS[binding.kind]
+            if kinds.setdefault(binding.value["part"], kind) is not kind:
+                raise _part_problem(binding, "is bound as something else already")
+    return kinds
+
+
+def _check_parts(bindings: Sequence[Binding], modules: Collection[str]) -> None:
+    for binding in bindings:
+        if binding.kind in PARTS and binding.value["part"] not in modules:
+            raise _part_problem(binding, "is not in the upload")
+
+
+def _part_problem(binding: Binding, what: str) -> Problem:
+    return Problem(
+        kind=Kind.INVALID_METADATA,
+        message=f"The part {binding.value['part'][:120]!r} of the binding {binding.name!r} {what}.",
+    )
+
+
 def _modules(
-    parts: Sequence[tuple[str, str | None, bytes]], limits: UploadLimits
+    parts: Sequence[tuple[str, str | None, bytes]],
+    kinds: Mapping[str, ModuleKind],
+    limits: UploadLimits,
 ) -> tuple[Module, ...]:
     if len(parts) > limits.modules:
         raise Problem(
@@ -113,7 +150,8 @@ def _modules(
                 message=f"The modules {spelled[name]!r} and {sent_name!r} are the same path.",
             )
         spelled[name] = sent_name
-        modules.append(Module(name=name, kind=_kind(name, content_type), content=content))
+        kind = kinds.get(name) or _kind(name, content_type)
+        modules.append(Module(name=name, kind=kind, content=content))
     _check_sizes(modules, limits)
     return tuple(modules)
 

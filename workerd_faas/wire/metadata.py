@@ -7,8 +7,8 @@ from typing import Any, Final, TypeGuard
 import attrs
 
 from workerd_faas.domain.errors import Kind, Problem
-from workerd_faas.domain.model import Binding, BindingKind
-from workerd_faas.domain.modules import RESERVED_PREFIX
+from workerd_faas.domain.model import PARTS, Binding, BindingKind
+from workerd_faas.domain.modules import RESERVED_PREFIX, normalise_module_name
 from workerd_faas.domain.names import check_alias, is_label
 from workerd_faas.wire.site.config import AssetsUpload, parse_assets
 from workerd_faas.wire.strict_json import RefusedJson, parse_json
@@ -385,6 +385,14 @@ def _ratelimit(name: str, entry: dict[str, Any]) -> Binding:
     return Binding(name=name, kind=BindingKind.RATELIMIT, value=value)
 
 
+def _part(kind: BindingKind) -> Callable[[str, dict[str, Any]], Binding]:
+    def read(name: str, entry: dict[str, Any]) -> Binding:
+        value = {"part": normalise_module_name(_id(name, entry, "part"))}
+        return Binding(name=name, kind=kind, value=value)
+
+    return read
+
+
 def _hyperdrive(name: str, entry: dict[str, Any]) -> Binding:
     value = {"id": _id(name, entry, "id")}
     return Binding(name=name, kind=BindingKind.HYPERDRIVE, value=value)
@@ -411,6 +419,7 @@ _READERS: Final[Mapping[str, Callable[[str, dict[str, Any]], Binding]]] = {
     "d1": _d1,
     "queue": _queue,
     "ratelimit": _ratelimit,
+    **{kind.value: _part(kind) for kind in PARTS},
     "hyperdrive": _hyperdrive,
     "service": _service,
 }

@@ -6,7 +6,13 @@
 
 import { D1_TEMPLATE } from "inside.js";
 
+// The function's own isolate puts a module there.
+const part = () => null;
+
 const MAKERS = {
+  wasm_module: part,
+  text_blob: part,
+  data_blob: part,
   d1: (props, { ctx, header }) => ctx.exports.D1({ props: stored(header, props.id) }),
   kv_namespace: (props, { ctx, header }) =>
     ctx.exports.KV({ props: stored(header, props.namespace_id) }),

@@ -14,7 +14,16 @@ const ENV = PREFIX + "env.js";
 /** Under which name `env` brings a D1 binding whose class is borrowed, until the user's code runs. */
 export const D1_TEMPLATE = PREFIX + "d1";
 
+/** A module of the upload is the value. */
+const part = {
+  make: (name, { part }, index) =>
+    `import part${index} from ${JSON.stringify("./" + part)}; env[${name}] = part${index};`,
+};
+
 const CLIENTS = {
+  wasm_module: part,
+  text_blob: part,
+  data_blob: part,
   kv_namespace: {
     module: PREFIX + "kv.js",
     source: kvSource,
@@ -69,8 +78,8 @@ export function prelude(bindings, modules) {
   }
   const template = JSON.stringify(D1_TEMPLATE);
   lines.push(`const template = env[${template}];`, `delete env[${template}];`);
-  for (const { type, name, props } of wanted) {
-    lines.push(CLIENTS[type].make(JSON.stringify(name), props));
+  for (const [index, { type, name, props }] of wanted.entries()) {
+    lines.push(CLIENTS[type].make(JSON.stringify(name), props, index));
   }
   modules[ENV] = { js: lines.join("\n") };
   return `import "./${ENV}";\n`;

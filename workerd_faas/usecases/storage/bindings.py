@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 
 from workerd_faas.domain.errors import Kind, Problem
-from workerd_faas.domain.model import Binding, BindingKind, Code, Module, ModuleKind
+from workerd_faas.domain.model import PARTS, Binding, BindingKind, Code, Module, ModuleKind
 from workerd_faas.domain.resources import Resource, ResourceKind
 from workerd_faas.usecases.ports import WallClock
 from workerd_faas.usecases.storage.ports import Resources, StorageBindings
@@ -17,7 +17,7 @@ DEFAULT_DATABASE: Final = "D1"
 
 _STORAGE: Final = frozenset({BindingKind.KV_NAMESPACE, BindingKind.D1, BindingKind.QUEUE})
 
-_INSIDE: Final = _STORAGE | {BindingKind.RATELIMIT}
+_INSIDE: Final = _STORAGE | PARTS.keys() | {BindingKind.RATELIMIT}
 """Bindings that are made in the function's isolate, through the `env` that modules can import."""
 
 _FLAG: Final = "disallow_importable_env"
