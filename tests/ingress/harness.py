@@ -457,6 +457,20 @@ class RelayCase(TestCase):
         self.wires.append(wire)
         return wire
 
+    async def connect_narrow(self) -> Wire:
+        """
+        A client's connection that holds little in the kernel, and does not read yet.
+        """
+        address = self.ingress.addresses[0]
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.setblocking(False)
+        await loop().sock_connect(sock, (address.host, address.port))
+        wire = Wire(*await asyncio.open_connection(sock=sock, limit=2**20))
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        self.wires.append(wire)
+        return wire
+
     async def ask(self, data: bytes) -> Response:
         """
         One request on a connection of its own.

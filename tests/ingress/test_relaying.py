@@ -482,6 +482,13 @@ class Passing(RelayCase):
         assert (await wire.response()).status == 200
         assert (await wire.response()).status == 200
         assert await wire.rest() == b""
+        for request, status in ((GET, 200), (b"GET / HTTP/1.1\r\nHost: a.b\r\n\r\n", 404)):
+            wire = await self.connect()
+            await wire.send(request * 200)
+            wire.writer.write_eof()
+            for _ in range(200):
+                assert (await wire.response()).status == status
+            assert await wire.rest() == b""
 
     @in_asyncio
     async def test_early_response(self) -> None:

@@ -104,11 +104,12 @@ class ClientConnection(asyncio.Protocol):
             # Pipelined: the next request waits for its turn.
             if reader.add(data) > self._relay.limits.buffered_bytes:
                 self.pause_reading()
-        elif reader.input:
-            if reader.add(data) > self._relay.limits.buffered_bytes and (
-                self._write_paused or self._yielded
-            ):
+        elif self._write_paused or self._yielded:
+            # It has to read its answers first, or others have their turn.
+            if reader.add(data) > self._relay.limits.buffered_bytes:
                 self.pause_reading()
+        elif reader.input:
+            reader.add(data)
             self._pump()
         else:
             relay = self._relay
@@ -125,11 +126,15 @@ class ClientConnection(asyncio.Protocol):
                 self._begin(request)
 
     def eof_received(self) -> bool:
-        if self._exchange is None or self._reader.body is not None or self.peer.tls is not None:
+        exchange = self._exchange
+        waiting = exchange is not None or self._yielded or self._write_paused
+        if not waiting or self._reader.body is not None or self.peer.tls is not None:
             return False
         # It will send no more but may still read, or it is gone: `overdue` finds out which.
         self._eof = True
-        self._mark = self._exchange.sent
+        if exchange is None:
+            return True
+        self._mark = exchange.sent
         self.deadline = min(
             self.deadline, self._relay.timers.now + self._relay.limits.half_closed_seconds
         )
@@ -328,6 +333,8 @@ class ClientConnection(asyncio.Protocol):
         else:
             if not reader.scanned:
                 self.deadline = relay.timers.now + limits.keep_alive_seconds
+            if self._pumping:
+                return  # It is about to go on.
             if reader.input:
                 self._pump()
             waiting = self._exchange is not None or self._yielded or self._write_paused
