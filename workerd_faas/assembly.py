@@ -13,6 +13,7 @@ from twisted.application.service import IService
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 
+from workerd_faas.api.analytics import AnalyticsRoutes
 from workerd_faas.api.app import Api, Routes
 from workerd_faas.api.assets import AssetRoutes, session_holders
 from workerd_faas.api.device import DeviceRoutes
@@ -60,6 +61,7 @@ from workerd_faas.store import keyfile
 from workerd_faas.store.assets import AssetDirectory
 from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
+from workerd_faas.store.data_points import SQLPoints
 from workerd_faas.store.database import SQLiteDatabase
 from workerd_faas.store.hyperdrive import SQLConfigurations
 from workerd_faas.store.identity import SQLIdentity
@@ -68,6 +70,7 @@ from workerd_faas.store.resources import SQLResources
 from workerd_faas.store.schedules import SQLSchedules
 from workerd_faas.store.ties import SQLTies
 from workerd_faas.store.vault import FernetVault
+from workerd_faas.usecases.analytics.points import DataPoints
 from workerd_faas.usecases.health import Health
 from workerd_faas.usecases.hyperdrive.openings import Openings
 from workerd_faas.usecases.hyperdrive.verbs import (
@@ -158,6 +161,9 @@ class _Assembly:
         self.tie_store = SQLTies(self.database)
         self.vault = FernetVault(self._secrets_keys())
         self.secrets = SecretValues(catalog=self.catalog, vault=self.vault)
+        self.points = DataPoints(
+            store=SQLPoints(self.database), clock=self.clock, reactor=reactor
+        )
         self.configurations = SQLConfigurations(self.database, self.vault)
         self._make_logs()
         self._make_sites()
@@ -309,6 +315,7 @@ class _Assembly:
             targets=AccountTargets(self.routes),
             sites=self.site_files,
             doors=self.doors,
+            points=self.points,
             options=FleetOptions(
                 isolation=Isolation(settings.isolation.value),
                 egress_allow=settings.egress_allow,
@@ -463,6 +470,7 @@ class _Assembly:
                 limits=self.asset_sessions.limits,
                 in_thread=self._in_thread,
             ),
+            AnalyticsRoutes(auth=self.auth, points=self.points),
             HyperdriveRoutes(
                 auth=self.auth,
                 hyperdrives=Hyperdrives(
@@ -541,6 +549,7 @@ class _Assembly:
             ("database files", self.databases),
             ("state cells", self.state_cells),
             ("doors", self.doors),
+            ("data points", self.points),
             ("cells", self.fleet),
             ("openings", self.openings),
             ("queues", self.queues),

@@ -21,6 +21,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
         "domain",
         "wire",
         "usecases.ports",
+        "usecases.analytics.ports",
         "usecases.hyperdrive.ports",
         "usecases.identity.ports",
         "usecases.schedules.ports",

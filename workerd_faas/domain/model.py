@@ -103,6 +103,7 @@ class BindingKind(enum.Enum):
     DATA_BLOB = "data_blob"
     RATELIMIT = "ratelimit"
     HYPERDRIVE = "hyperdrive"
+    ANALYTICS_ENGINE = "analytics_engine"
     SERVICE = "service"
     ASSETS = "assets"
     KV_NAMESPACE = "kv_namespace"

@@ -5,6 +5,7 @@ reached is the authorisation, and it is good for one account's versions only.
     GET  /versions/<id>   the load document (wire.bundle)
     GET  /functions/<name>?account=<id>&selector=<label>
                           who answers when a function calls this one: {"live": [[end, version]]}
+    POST /points          data points of functions, as the router's analytics.js sends them
     POST /traces          reports of invocations, as the router's traces.js sends them; the answer
                           comes when there is room for more, and 429 when it was too much
 """
@@ -26,7 +27,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.routing import Route
 from workerd_faas.runtime.budget import Budget, spend
-from workerd_faas.usecases.ports import CallTargets, FunctionEvents, VersionLoader
+from workerd_faas.usecases.ports import CallTargets, FunctionEvents, PointSink, VersionLoader
 
 _TRACES_BYTES: Final = 1 << 20
 """Of one request, whatever it is; the router's are smaller."""
@@ -162,6 +163,23 @@ class _Traces(Resource):
         return NOT_DONE_YET
 
 
+class _Points(Resource):
+    isLeaf = True
+
+    def __init__(self, door: "_Door") -> None:
+        super().__init__()
+        self._door = door
+
+    def render_POST(self, request: Request) -> bytes:
+        assert request.content is not None
+        try:
+            self._door.points_of(json.loads(request.content.read()))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            return _say(request, 400, f"not data points: {type(error).__name__}")
+        request.setResponseCode(204)
+        return b""
+
+
 @attrs.define(eq=False, kw_only=True)
 class _Door:
     """
@@ -176,6 +194,7 @@ class _Door:
     loader: VersionLoader
     events: FunctionEvents
     targets: CallTargets
+    points: PointSink | None
     called: set[str]
     served: dict[str, Route] = attrs.Factory(dict)
     common: Budget
@@ -200,6 +219,17 @@ class _Door:
         than its share; None: it is too much already.
         """
         return spend((self._own, self.common), size, self.reactor.seconds())
+
+    def points_of(self, report: dict[str, Any]) -> None:
+        if self.points is None:
+            return
+        for each in report["written"]:
+            of = each["of"]
+            account = self.account_id or of["account"]
+            names = (account, of["function"], of["dataset"])
+            if all(isinstance(name, str) for name in names):
+                for point in each["points"]:
+                    self.points.point(*names, point)
 
     def traces(self, report: dict[str, Any]) -> None:
         for each in report["lost"]:
@@ -237,6 +267,7 @@ class _Site(Site):
         root.putChild(b"versions", _Versions(door))
         root.putChild(b"functions", _Functions(door))
         root.putChild(b"traces", _Traces(door))
+        root.putChild(b"points", _Points(door))
         super().__init__(root, reactor=reactor, requestFactory=_BoundedRequest)
 
     def log(self, request: HTTPRequest) -> None:
@@ -255,6 +286,7 @@ def listen(
     targets: CallTargets,
     called: set[str],
     common: Budget,
+    points: PointSink | None = None,
 ) -> IListeningPort:
     """
     Serve one cell.
@@ -265,6 +297,7 @@ def listen(
         account_id: Whose versions it may load; None: everybody's.
         called: Filled with the names of functions that the cell asks about.
         common: What all cells together may report.
+        points: Takes the data points of its functions.
 
     Raises:
         CannotListenError: the socket could not be made.
@@ -277,6 +310,7 @@ def listen(
         targets=targets,
         called=called,
         common=common,
+        points=points,
     )
     port: IListeningPort = reactor.listenUNIX(path, _Site(door, reactor), mode=0o600)
     return port

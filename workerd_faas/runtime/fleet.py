@@ -38,6 +38,7 @@ from workerd_faas.usecases.ports import (
     Cells,
     Doors,
     FunctionEvents,
+    PointSink,
     VersionLoader,
 )
 
@@ -121,6 +122,7 @@ class Fleet:
         binary: workerd.
         directory: A short directory of mode 0700 that is ours alone.
         doors: Makes the cells' ways to the state cells; None: they have none.
+        points: Takes the data points of functions; None: they are dropped.
         sites: What cells serve sites with; None: they serve none.
     """
 
@@ -131,6 +133,7 @@ class Fleet:
     events: FunctionEvents
     targets: CallTargets
     doors: Doors | None = None
+    points: PointSink | None = None
     sites: SiteFiles | None = None
     options: FleetOptions = attrs.Factory(FleetOptions)
     _key: Callable[[Route], str] = attrs.field(init=False)
@@ -171,6 +174,7 @@ class Fleet:
             events=self.events,
             targets=self.targets,
             doors=self.doors,
+            points=self.points,
             sites=self.sites,
         )
         self._tick()

@@ -19,7 +19,14 @@ from workerd_faas.runtime.egress import Egress
 from workerd_faas.runtime.probe import SocketProber
 from workerd_faas.runtime.process import Launch, ProcessOwner, spawn
 from workerd_faas.runtime.site_files import SiteFiles
-from workerd_faas.usecases.ports import CallTargets, Door, Doors, FunctionEvents, VersionLoader
+from workerd_faas.usecases.ports import (
+    CallTargets,
+    Door,
+    Doors,
+    FunctionEvents,
+    PointSink,
+    VersionLoader,
+)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -47,6 +54,7 @@ class House:
     targets: CallTargets
     reports: Budget
     doors: Doors | None = None
+    points: PointSink | None = None
     files: Path | None = None
     called: set[str] = attrs.Factory(set)
     _door: IListeningPort | None = None
@@ -71,6 +79,7 @@ class House:
                 targets=self.targets,
                 called=self.called,
                 common=self.reports,
+                points=self.points,
             )
         except CannotListenError as error:
             raise OSError(str(error)) from error
@@ -128,6 +137,7 @@ class Builder:
     events: FunctionEvents
     targets: CallTargets
     doors: Doors | None = None
+    points: PointSink | None = None
     sites: SiteFiles | None = None
     reports: Budget = attrs.Factory(daemon_socket.budget_of_all)
 
@@ -159,6 +169,7 @@ class Builder:
             targets=self.targets,
             reports=self.reports,
             doors=self.doors,
+            points=self.points,
             files=files,
         )
         cell = Cell(

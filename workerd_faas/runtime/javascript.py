@@ -6,6 +6,7 @@ from typing import Final
 _SHARED: Final = (
     "document.js",
     "inside.js",
+    "client_analytics.js",
     "client_kv.js",
     "client_queue.js",
     "client_ratelimit.js",
@@ -14,6 +15,7 @@ _SHARED: Final = (
 ROUTER: Final = (
     "router.js",
     *_SHARED,
+    "analytics.js",
     "assets.js",
     "bindings.js",
     "collect.js",

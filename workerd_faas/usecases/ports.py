@@ -187,6 +187,20 @@ class AssetFiles(Protocol):
         """
 
 
+class PointSink(Protocol):
+    """
+    Where the data points of functions go.
+    """
+
+    def point(self, account_id: str, function: str, dataset: str, sent: Mapping[str, Any]) -> None:
+        """
+        Keep one data point; what is too much is dropped and counted.
+
+        Raises:
+            ValueError: it is none. It comes from a cell and is not to be trusted.
+        """
+
+
 class Origins(Protocol):
     """
     What functions are given of stored databases.

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeGuard
 
 import attrs
 
+from workerd_faas.domain.data_points import DATASET
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import PARTS, Binding, BindingKind
 from workerd_faas.domain.modules import RESERVED_PREFIX, normalise_module_name
@@ -398,6 +399,15 @@ def _hyperdrive(name: str, entry: dict[str, Any]) -> Binding:
     return Binding(name=name, kind=BindingKind.HYPERDRIVE, value=value)
 
 
+def _analytics_engine(name: str, entry: dict[str, Any]) -> Binding:
+    dataset = entry.get("dataset", name)
+    if not isinstance(dataset, str) or not DATASET.fullmatch(dataset):
+        raise _invalid(
+            f"needs 'dataset' of the binding {name!r} as 1 to 100 letters, digits, '_' and '-'"
+        )
+    return Binding(name=name, kind=BindingKind.ANALYTICS_ENGINE, value={"dataset": dataset})
+
+
 def _whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
 
@@ -421,5 +431,6 @@ _READERS: Final[Mapping[str, Callable[[str, dict[str, Any]], Binding]]] = {
     "ratelimit": _ratelimit,
     **{kind.value: _part(kind) for kind in PARTS},
     "hyperdrive": _hyperdrive,
+    "analytics_engine": _analytics_engine,
     "service": _service,
 }

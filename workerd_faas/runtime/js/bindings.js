@@ -19,6 +19,10 @@ const MAKERS = {
   queue: (props, { ctx, header }) => ctx.exports.Queue({ props: stored(header, props.id) }),
   assets: (_props, { ctx, header }) =>
     ctx.exports.Assets({ props: { version: header.version.id } }),
+  analytics_engine: ({ dataset }, { ctx, header }) =>
+    ctx.exports.Analytics({
+      props: { account: header.account, function: header.function, dataset },
+    }),
   hyperdrive: (props) => props,
   ratelimit: ({ namespace_id, simple }, { ctx, header: { account } }) =>
     ctx.exports.RateLimit({ props: { account, namespace: namespace_id, ...simple } }),

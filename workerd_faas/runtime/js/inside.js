@@ -3,6 +3,7 @@
 //
 // Only functions that have such bindings get any of it.
 
+import analyticsSource from "client_analytics.js";
 import hyperdriveSource from "client_hyperdrive.js";
 import kvSource from "client_kv.js";
 import queueSource from "client_queue.js";
@@ -42,6 +43,12 @@ const CLIENTS = {
     source: ratelimitSource,
     imports: "RateLimit",
     make: (name) => `env[${name}] = new RateLimit(env[${name}]);`,
+  },
+  analytics_engine: {
+    module: PREFIX + "analytics.js",
+    source: analyticsSource,
+    imports: "AnalyticsEngineDataset",
+    make: (name) => `env[${name}] = new AnalyticsEngineDataset(env[${name}]);`,
   },
   hyperdrive: {
     module: PREFIX + "hyperdrive.js",

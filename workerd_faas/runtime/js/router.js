@@ -18,6 +18,7 @@ import {
   use,
 } from "versions.js";
 
+export { Analytics } from "analytics.js";
 export { Assets } from "assets.js";
 export { RateLimit } from "ratelimit.js";
 export { Service } from "services.js";

@@ -48,3 +48,20 @@ CREATE TABLE device_logins (
 
 CREATE INDEX device_logins_by_expiry ON device_logins (expires_at);
 CREATE INDEX device_logins_by_address ON device_logins (address);
+
+-- What functions write with `analytics_engine` bindings; the oldest of an account go first.
+
+CREATE TABLE data_points (
+    number     INTEGER PRIMARY KEY AUTOINCREMENT,
+    account_id TEXT NOT NULL,
+    dataset    TEXT NOT NULL,
+    function   TEXT NOT NULL,
+    at         TEXT NOT NULL,
+    "index"    TEXT NOT NULL,
+    -- JSON arrays.
+    blobs      TEXT NOT NULL,
+    doubles    TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX data_points_of_dataset ON data_points (account_id, dataset, at);
+CREATE INDEX data_points_of_account ON data_points (account_id, number);

@@ -17,7 +17,7 @@ DEFAULT_DATABASE: Final = "D1"
 
 _STORAGE: Final = frozenset({BindingKind.KV_NAMESPACE, BindingKind.D1, BindingKind.QUEUE})
 
-_INSIDE: Final = _STORAGE | PARTS.keys() | {BindingKind.RATELIMIT}
+_INSIDE: Final = _STORAGE | PARTS.keys() | {BindingKind.RATELIMIT, BindingKind.ANALYTICS_ENGINE}
 """Bindings that are made in the function's isolate, through the `env` that modules can import."""
 
 _FLAG: Final = "disallow_importable_env"

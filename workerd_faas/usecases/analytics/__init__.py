@@ -1,0 +1,1 @@
+"""Data points that functions write: kept, bounded, counted."""
