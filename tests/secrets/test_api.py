@@ -144,12 +144,14 @@ class UploadTests(SecretsTestCase):
         await self.upload("/hello/versions", keep_bindings=keep)
         self.assertEqual(await self.env(), {"A": TEXT, "B": "new"})
 
-    async def test_a_deploy_that_does_not_ask_drops_secrets(self) -> None:
+    async def test_a_deploy_drops_secrets_only_when_it_says_so(self) -> None:
         """
-        Without `keep_bindings` a new version has only what was sent.
+        Without `keep_bindings`, as older Wranglers deploy, secrets stay; an empty list drops them.
         """
-        await self.upload("/hello", bindings=[secret("A")])
-        await self.upload("/hello/versions")
+        await self.upload("/hello", bindings=[secret("A"), secret("B")])
+        await self.upload("/hello/versions", bindings=[secret("B", "new")])
+        self.assertEqual(await self.env(), {"A": TEXT, "B": "new"})
+        await self.upload("/hello/versions", keep_bindings=[])
         self.assertEqual(await self.env(), {})
 
     async def test_a_secret_is_inherited_by_name(self) -> None:
@@ -157,7 +159,8 @@ class UploadTests(SecretsTestCase):
         `inherit` takes a secret over, and one that is not there is refused as Wrangler expects.
         """
         await self.upload("/hello", bindings=[secret("A"), secret("B")])
-        await self.upload("/hello/versions", bindings=[{"name": "B", "type": "inherit"}])
+        inherit = [{"name": "B", "type": "inherit"}]
+        await self.upload("/hello/versions", bindings=inherit, keep_bindings=[])
         self.assertEqual(await self.env(), {"B": TEXT})
         refused = await self.upload("/hello", bindings=[{"name": "A", "type": "inherit"}])
         self.assertEqual(refused.error, (400, 10057, "inherit binding 'A' is invalid"))

@@ -26,6 +26,9 @@ _FLAG: Final = re.compile(r"[a-z0-9_]{1,100}")
 MAX_DELAY: Final = 24 * 60 * 60
 """Seconds that a queue may hold a message back."""
 
+KEPT_BY_DEFAULT: Final = ["secret_text"]
+"""Older Wranglers rely on it when they deploy: no upload loses a secret by saying nothing."""
+
 KEEP_NOTHING_OF: Final = frozenset({"secret_key"})
 """Types that `keep_bindings` may name although no version here has any yet."""
 
@@ -124,7 +127,7 @@ def parse_metadata(data: bytes, *, max_bytes: int, max_depth: int, max_flags: in
         compatibility_flags=_flags(document.get("compatibility_flags", []), max_flags),
         bindings=bindings,
         inherit=inherit,
-        keep=_keep(document.get("keep_bindings", [])),
+        keep=_keep(document.get("keep_bindings", KEPT_BY_DEFAULT)),
         message=annotations.get("workers/message"),
         tag=annotations.get("workers/tag"),
         alias=None if alias is None else check_alias(alias),
