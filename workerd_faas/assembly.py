@@ -161,9 +161,7 @@ class _Assembly:
         self.tie_store = SQLTies(self.database)
         self.vault = FernetVault(self._secrets_keys())
         self.secrets = SecretValues(catalog=self.catalog, vault=self.vault)
-        self.points = DataPoints(
-            store=SQLPoints(self.database), clock=self.clock, reactor=reactor
-        )
+        self.points = DataPoints(store=SQLPoints(self.database), clock=self.clock, reactor=reactor)
         self.configurations = SQLConfigurations(self.database, self.vault)
         self._make_logs()
         self._make_sites()
