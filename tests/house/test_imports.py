@@ -40,7 +40,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
     "cli": {"domain", "wire"},
     "settings": {"domain"},
     "welcome": {"domain", "wire", "usecases"},
-    "lifecycle": {"usecases.ports"},
+    "lifecycle": {"domain", "usecases.ports"},
     "directories": {"lifecycle", "store"},
     "logs": set(),
     "reactor": set(),
