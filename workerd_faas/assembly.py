@@ -91,6 +91,8 @@ from workerd_faas.usecases.logs.journal import FunctionLog
 from workerd_faas.usecases.logs.reading import LogReader
 from workerd_faas.usecases.logs.stacks import Stacks
 from workerd_faas.usecases.logs.tails import Tails
+from workerd_faas.usecases.making import VersionMaker
+from workerd_faas.usecases.reading import Reader
 from workerd_faas.usecases.schedules.scheduler import Scheduler
 from workerd_faas.usecases.schedules.verbs import Schedules
 from workerd_faas.usecases.secrets import SecretValues
@@ -167,28 +169,37 @@ class _Assembly:
         self._make_sites()
         self._make_storage()
         self._make_runtime()
-        self.workers = Workers(
+        self.workers = self._workers()
+        self._make_login()
+        api = Api(self._areas())
+        self.api_site = api.site(reactor, max_upload=self.limits.body, known_by=self._known_by())
+
+    def _workers(self) -> Workers:
+        return Workers(
             catalog=self.catalog,
-            bundles=self.bundles,
+            read=Reader(catalog=self.catalog, bundles=self.bundles),
+            making=VersionMaker(
+                bundles=self.bundles,
+                secrets=self.secrets,
+                sites=self.sites,
+                ties=self.ties,
+                checker=self.checks,
+                clock=self.clock,
+                limits=self.limits,
+                storage=BoundDatabases(
+                    store=self.configurations,
+                    others=OwnStorage(resources=self.resources, clock=self.clock),
+                ),
+            ),
             secrets=self.secrets,
-            sites=self.sites,
             ties=self.ties,
-            checker=self.checks,
             cells=self.fleet,
             routes=self.routes,
             work=self.jobs,
             clock=self.clock,
-            limits=self.limits,
             deleted=self._deleted,
             changed=self.openings.follow,
-            storage=BoundDatabases(
-                store=self.configurations,
-                others=OwnStorage(resources=self.resources, clock=self.clock),
-            ),
         )
-        self._make_login()
-        api = Api(self._areas())
-        self.api_site = api.site(reactor, max_upload=self.limits.body, known_by=self._known_by())
 
     async def _deleted(self, account_id: str, function: str) -> None:
         await self.events.forget(account_id, function)

@@ -42,7 +42,9 @@ from workerd_faas.usecases.logs.journal import FunctionLog
 from workerd_faas.usecases.logs.reading import LogReader
 from workerd_faas.usecases.logs.stacks import Stacks
 from workerd_faas.usecases.logs.tails import Tails
+from workerd_faas.usecases.making import VersionMaker
 from workerd_faas.usecases.ports import Checker
+from workerd_faas.usecases.reading import Reader
 from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.sites.sessions import AssetSessions
 from workerd_faas.usecases.sites.tokens import SessionTokens
@@ -154,10 +156,10 @@ class PlatformTestCase(TestCase):
             in_thread=deferToThread,
             owner=self.routes.owner,
         )
-        self.workers = Workers(
-            catalog=self.catalog,
-            secrets=self.secrets,
+        ties = Ties(store=SQLTies(self.database), routes=self.routes, notices=self.cells)
+        self.making = VersionMaker(
             bundles=self.bundles,
+            secrets=self.secrets,
             sites=Sites(
                 files=self.asset_files,
                 bundles=self.bundles,
@@ -165,13 +167,21 @@ class PlatformTestCase(TestCase):
                 clock=self.clock,
                 in_thread=deferToThread,
             ),
-            ties=Ties(store=SQLTies(self.database), routes=self.routes, notices=self.cells),
+            ties=ties,
             checker=self.checker,
+            clock=self.clock,
+            limits=self.limits,
+        )
+        self.workers = Workers(
+            catalog=self.catalog,
+            read=Reader(catalog=self.catalog, bundles=self.bundles),
+            making=self.making,
+            secrets=self.secrets,
+            ties=ties,
             cells=self.cells,
             routes=self.routes,
             work=jobs,
             clock=self.clock,
-            limits=self.limits,
             deleted=self.log.forget,
         )
         urls = PublicUrls(scheme="http", base_domain="faas.test", port=8080)

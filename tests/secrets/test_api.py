@@ -312,7 +312,7 @@ class ChangeTests(SecretsTestCase):
         """
         await self.upload("/hello", bindings=[secret("A")])
         other = "7Z8s5l0bM9mQm3bqk9m9J6hZBqv0uE2Xr1H3m0rX5bY="
-        self.workers.secrets = type(self.secrets)(
+        self.making.secrets = type(self.secrets)(
             catalog=self.catalog, vault=FernetVault(lambda: [other])
         )
         self.assertEqual((await self.put("B")).error[:2], (500, 10513))
@@ -330,7 +330,7 @@ class RefusedChangeTests(SecretsTestCase):
         """
         await self.upload("/hello")
         serving = await self.serving()
-        self.workers.checker = RefusingChecker("Uncaught Error: bad secret")
+        self.making.checker = RefusingChecker("Uncaught Error: bad secret")
         self.assertEqual((await self.put("A")).error[1], 10021)
         self.assertEqual(await self.serving(), serving)
         self.assertEqual((await self.newest())["number"], 1)

@@ -6,7 +6,7 @@ import pytest
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Split
-from workerd_faas.usecases.workers import check_splits
+from workerd_faas.domain.splits import check_splits
 
 
 def split(percentage: float) -> Split:

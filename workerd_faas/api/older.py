@@ -21,9 +21,10 @@ from workerd_faas.api.scripts import SCRIPT, source_of, target_of
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.model import Module, PublicUrls
+from workerd_faas.usecases.making import Revision
 from workerd_faas.usecases.ports import Authenticator
 from workerd_faas.usecases.revisions import replaced
-from workerd_faas.usecases.workers import Revision, Workers
+from workerd_faas.usecases.workers import Workers
 from workerd_faas.wire.content_types import CONTENT_TYPE_OF
 from workerd_faas.wire.strict_json import RefusedJson, parse_json
 
@@ -50,8 +51,11 @@ class OlderWranglerRoutes:
             listed = self._bindings(request)
             stored = await self.workers.revise(
                 target,
-                lambda bindings: replaced(bindings, listed),
-                Revision(source=source_of(request), deploy=True),
+                Revision(
+                    change=lambda bindings: replaced(bindings, listed),
+                    source=source_of(request),
+                    deploy=True,
+                ),
             )
             resources = shapes.version(stored.version, self.urls)["resources"]
             return answer(
@@ -61,7 +65,7 @@ class OlderWranglerRoutes:
         @app.route(SCRIPT + "/content/v2", methods=["GET"])
         async def content(request: IRequest, account: str, name: str) -> bytes:
             target = await target_of(self.auth, request, account, name)
-            main, modules = await self.workers.content(target, query(request, "version"))
+            main, modules = await self.workers.read.content(target, query(request, "version"))
             boundary = f"----workerd-faas-{secrets.token_hex(16)}"
             request.setHeader(b"content-type", f"multipart/form-data; boundary={boundary}".encode())
             request.setHeader(b"cf-entrypoint", json.dumps(main)[1:-1].encode())

@@ -14,8 +14,9 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.model import PublicUrls, Split
 from workerd_faas.usecases.ports import Authenticator
+from workerd_faas.usecases.target import Target
 from workerd_faas.usecases.upload import Upload, read_upload
-from workerd_faas.usecases.workers import TRIGGERS, Target, Workers
+from workerd_faas.usecases.workers import TRIGGERS, Workers
 
 SCRIPTS = "/accounts/<account>/workers/scripts"
 SCRIPT = SCRIPTS + "/<name>"
@@ -67,14 +68,14 @@ class ScriptRoutes:
         @app.route(SCRIPTS, methods=["GET"])
         async def scripts(request: IRequest, account: str) -> bytes:
             target = await self._target(request, account, "")
-            found = await self.workers.functions(target.principal, account)
+            found = await self.workers.read.functions(target.principal, account)
             return answer_page(request, found, lambda f: shapes.function(*f, self.urls))
 
         @app.route(SCRIPT, methods=["GET"])
         async def script(request: IRequest, account: str, name: str) -> bytes:
             target = await self._target(request, account, name)
-            found = await self.workers.function(target)
-            deployments = await self.workers.deployments(target)
+            found = await self.workers.read.function(target)
+            deployments = await self.workers.read.deployments(target)
             current = deployments[0] if deployments else None
             return answer(request, shapes.function(found, current, self.urls))
 
@@ -98,13 +99,13 @@ class ScriptRoutes:
 
         @app.route(SCRIPT + "/versions", methods=["GET"])
         async def versions(request: IRequest, account: str, name: str) -> bytes:
-            found = await self.workers.versions(await self._target(request, account, name))
+            found = await self.workers.read.versions(await self._target(request, account, name))
             return answer(request, {"items": [shapes.version(v, self.urls) for v in found]})
 
         @app.route(SCRIPT + "/versions/<version>", methods=["GET"])
         async def version(request: IRequest, account: str, name: str, version: str) -> bytes:
             target = await self._target(request, account, name)
-            found = await self.workers.version(target, version)
+            found = await self.workers.read.version(target, version)
             return answer(request, shapes.version(found, self.urls))
 
     def _register_deployments(self, app: Klein) -> None:
@@ -127,19 +128,19 @@ class ScriptRoutes:
 
         @app.route(SCRIPT + "/deployments", methods=["GET"])
         async def deployments(request: IRequest, account: str, name: str) -> bytes:
-            found = await self.workers.deployments(await self._target(request, account, name))
+            found = await self.workers.read.deployments(await self._target(request, account, name))
             return answer(request, {"deployments": [shapes.deployment(d) for d in found]})
 
     def _register_aliases(self, app: Klein) -> None:
         @app.route(SCRIPT + "/aliases", methods=["GET"])
         async def aliases(request: IRequest, account: str, name: str) -> bytes:
-            found = await self.workers.aliases(await self._target(request, account, name))
+            found = await self.workers.read.aliases(await self._target(request, account, name))
             return answer(request, [shapes.alias(a, name, self.urls) for a in found])
 
         @app.route(SCRIPT + "/aliases/<alias>", methods=["GET"])
         async def alias_(request: IRequest, account: str, name: str, alias: str) -> bytes:
             target = await self._target(request, account, name)
-            for each in await self.workers.aliases(target):
+            for each in await self.workers.read.aliases(target):
                 if each.name == alias:
                     return answer(request, shapes.alias(each, name, self.urls))
             raise Problem(

@@ -16,10 +16,12 @@ from workerd_faas.api.envelope import answer, read_json
 from workerd_faas.api.scripts import SCRIPT, source_of, target_of, text_of
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import BindingKind, PublicUrls
+from workerd_faas.usecases.making import Revision
 from workerd_faas.usecases.ports import Authenticator
 from workerd_faas.usecases.revisions import patched
 from workerd_faas.usecases.secrets import with_secrets
-from workerd_faas.usecases.workers import Revision, Stored, Target, Workers
+from workerd_faas.usecases.target import Target
+from workerd_faas.usecases.workers import Stored, Workers
 from workerd_faas.wire.metadata import parse_bindings
 
 MAX_AT_ONCE: Final = 100
@@ -43,7 +45,7 @@ class SecretRoutes:
 
         @app.route(SCRIPT + "/secrets", methods=["GET"])
         async def secrets(request: IRequest, account: str, name: str) -> bytes:
-            found = await self.workers.versions(await self._target(request, account, name))
+            found = await self.workers.read.versions(await self._target(request, account, name))
             return answer(
                 request,
                 [
@@ -91,8 +93,8 @@ class SecretRoutes:
             try:
                 stored = await self.workers.revise(
                     target,
-                    lambda bindings: patched(bindings, changes),
                     Revision(
+                        change=lambda bindings: patched(bindings, changes),
                         source=source_of(request),
                         deploy=False,
                         message=text_of(annotations, "workers/message"),
@@ -109,7 +111,7 @@ class SecretRoutes:
         return await target_of(self.auth, request, account, name)
 
     async def _one(self, target: Target, secret: str) -> dict[str, Any]:
-        found = await self.workers.versions(target)
+        found = await self.workers.read.versions(target)
         for binding in found[0].bindings:
             if binding.name == secret and binding.kind is BindingKind.SECRET_TEXT:
                 return shapes.binding(binding)
@@ -124,12 +126,15 @@ class SecretRoutes:
         must_exist: bool = False,
     ) -> Stored | None:
         if not changes:
-            await self.workers.function(target)
+            await self.workers.read.function(target)
             return None
         return await self.workers.revise(
             target,
-            lambda bindings: with_secrets(bindings, changes, must_exist=must_exist),
-            Revision(source=source_of(request), deploy=True),
+            Revision(
+                change=lambda bindings: with_secrets(bindings, changes, must_exist=must_exist),
+                source=source_of(request),
+                deploy=True,
+            ),
         )
 
 

@@ -21,7 +21,8 @@ from workerd_faas.usecases.logs.filters import read_filters
 from workerd_faas.usecases.logs.reading import LogReader
 from workerd_faas.usecases.logs.tails import Tail, TailConnection, Tails
 from workerd_faas.usecases.ports import Authenticator
-from workerd_faas.usecases.workers import Target, Workers
+from workerd_faas.usecases.target import Target
+from workerd_faas.usecases.workers import Workers
 
 SUBPROTOCOL: Final = "trace-v1"
 MAX_PAGE: Final = 1000
@@ -74,7 +75,7 @@ class TailRoutes:
 
     async def _function(self, request: IRequest, account: str, name: str) -> Target:
         target = await target_of(self.auth, request, account, name)
-        await self.workers.function(target)
+        await self.workers.read.function(target)
         return target
 
     def _register_tails(self, app: Klein) -> None:

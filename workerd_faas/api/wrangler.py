@@ -18,8 +18,9 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.ports import Authenticator
+from workerd_faas.usecases.target import Target
 from workerd_faas.usecases.ties.verbs import TieVerbs
-from workerd_faas.usecases.workers import Target, Workers
+from workerd_faas.usecases.workers import Workers
 from workerd_faas.wire.metadata import read_tail_consumers
 
 WORKERS = "/accounts/<account>/workers"
@@ -60,7 +61,7 @@ class WranglerRoutes:
         async def service(request: IRequest, account: str, name: str) -> bytes:
             target = await self._target(request, account, name)
             try:
-                found = await self.workers.function(target)
+                found = await self.workers.read.function(target)
             except Problem as problem:
                 if problem.kind is not Kind.SCRIPT_NOT_FOUND:
                     raise
@@ -82,7 +83,7 @@ class WranglerRoutes:
 
         @app.route(WORKERS + "/workers/<name>", methods=["GET"])
         async def worker(request: IRequest, account: str, name: str) -> bytes:
-            await self.workers.function(await self._target(request, account, name))
+            await self.workers.read.function(await self._target(request, account, name))
             subdomain = {
                 **ALWAYS_ON,
                 "url": self.urls.function(name),
@@ -92,14 +93,14 @@ class WranglerRoutes:
 
         @app.route(SCRIPT + "/subdomain", methods=["GET", "POST"])
         async def subdomain(request: IRequest, account: str, name: str) -> bytes:
-            await self.workers.function(await self._target(request, account, name))
+            await self.workers.read.function(await self._target(request, account, name))
             return answer(request, ALWAYS_ON)
 
     def _register_settings(self, app: Klein) -> None:
         @app.route(SCRIPT + "/settings", methods=["GET"])
         async def settings(request: IRequest, account: str, name: str) -> bytes:
             target = await self._target(request, account, name)
-            versions = await self.workers.versions(target)
+            versions = await self.workers.read.versions(target)
             unversioned = _unversioned(await self.ties.consumers(target))
             newest = shapes.version(versions[0], self.urls)["resources"]
             return answer(

@@ -1,7 +1,5 @@
-"""What can be done with Workers: upload, deploy, name, list, delete."""
+"""What can be done with Workers: upload, deploy, name, delete."""
 
-import math
-import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
@@ -10,69 +8,34 @@ import attrs
 from twisted.logger import Logger
 
 from workerd_faas.domain.errors import Kind, Problem
-from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.model import (
     Alias,
-    Binding,
-    CheckReport,
-    Code,
     Deployment,
-    Function,
-    Module,
-    ModuleKind,
-    Principal,
     Split,
     Version,
-    new_version_id,
 )
 from workerd_faas.domain.names import check_alias, check_function_name
 from workerd_faas.domain.routing import RoutingTable
+from workerd_faas.domain.splits import check_splits
 from workerd_faas.usecases.access import account_for
+from workerd_faas.usecases.making import Revision, VersionMaker
 from workerd_faas.usecases.ports import (
-    Bundles,
     Catalog,
     Cells,
-    Checker,
     OwnedWork,
     WallClock,
 )
+from workerd_faas.usecases.reading import Reader
 from workerd_faas.usecases.secrets import SecretValues
 from workerd_faas.usecases.serial import SerialByName
-from workerd_faas.usecases.sites.versions import Sites, check_no_bindings
-from workerd_faas.usecases.storage.bindings import NoStorage
-from workerd_faas.usecases.storage.ports import StorageBindings
+from workerd_faas.usecases.target import Target
 from workerd_faas.usecases.ties.ties import Ties
 from workerd_faas.usecases.turns import Turns
-from workerd_faas.usecases.upload import Upload, check_env_size, merge_bindings
-from workerd_faas.wire.bundle import decode_bundle, encode_bundle
+from workerd_faas.usecases.upload import Upload
 
 T = TypeVar("T")
 
-MAX_SPLITS: Final = 10
-MAX_LISTED: Final = 100
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-_NOTHING_TO_CHECK: Final = CheckReport(handlers=(), startup_ms=0)
-"""Of a version that is a site only."""
-
 TRIGGERS: Final = frozenset({"upload", "secret", "rollback", "promotion", "deployment"})
-
-
-async def _nothing_follows(_account_id: str) -> None:
-    """
-    What is done after a change where nothing depends on it.
-    """
-
-
-@attrs.frozen(kw_only=True)
-class Target:
-    """
-    Whose function a request is about.
-    """
-
-    principal: Principal
-    account_id: str
-    function: str
 
 
 @attrs.frozen(kw_only=True)
@@ -87,25 +50,10 @@ class Stored:
     notes: tuple[str, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Revision:
+async def _nothing(*_about: str) -> None:
     """
-    How a new version that differs from the newest one only in its bindings comes to be.
-
-    Attributes:
-        source: What asked for it: `wrangler`, `wrkst`, `api`.
-        deploy: Whether to deploy it at 100 % in the same transaction, which the newest version
-            must be deployed for.
+    What is done after a change where nothing depends on it.
     """
-
-    source: str
-    deploy: bool
-    message: str | None = None
-    tag: str | None = None
-
-
-async def _nothing(account_id: str, function: str) -> None:
-    """Nobody wants to know."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -118,19 +66,16 @@ class Workers:
     log = Logger()
 
     catalog: Catalog
-    bundles: Bundles
+    read: Reader
+    making: VersionMaker
     secrets: SecretValues
-    sites: Sites
     ties: Ties
-    checker: Checker
     cells: Cells
     routes: RoutingTable
     work: OwnedWork
     clock: WallClock
-    limits: UploadLimits = attrs.Factory(UploadLimits)
     deleted: Callable[[str, str], Awaitable[None]] = _nothing
-    changed: Callable[[str], Awaitable[None]] = _nothing_follows
-    storage: StorageBindings = attrs.Factory(NoStorage)
+    changed: Callable[[str], Awaitable[None]] = _nothing
     _serial: SerialByName = attrs.Factory(SerialByName)
     _turns: Turns = attrs.field(init=False)
 
@@ -165,20 +110,9 @@ class Workers:
 
         return await self._turns.run(target.account_id, work)
 
-    async def revise(
-        self,
-        target: Target,
-        change: Callable[[Sequence[Binding]], tuple[Binding, ...]],
-        revision: Revision,
-    ) -> Stored:
+    async def revise(self, target: Target, revision: Revision) -> Stored:
         """
         Check and store a version with the code of the newest one and other bindings.
-
-        Args:
-            target: The function.
-            change: From the newest version's bindings to the new one's; a secret that stays is
-                left as it is. What it raises reaches the caller, and nothing was stored then.
-            revision: All the rest.
 
         Raises:
             Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`, `NEWEST_NOT_DEPLOYED`; what the check finds.
@@ -186,7 +120,7 @@ class Workers:
         account_for(target.principal, target.account_id)
         return await self._turns.run(
             target.account_id,
-            lambda: self._change(target, lambda: self._revise(target, change, revision)),
+            lambda: self._change(target, lambda: self._revise(target, revision)),
         )
 
     async def deploy(
@@ -285,75 +219,6 @@ class Workers:
 
         await self._change(target, change)
 
-    async def function(self, target: Target) -> Function:
-        """
-        Raises:
-            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`.
-        """
-        account_for(target.principal, target.account_id)
-        return await self.catalog.function(target.account_id, target.function)
-
-    async def functions(
-        self, principal: Principal, account_id: str
-    ) -> Sequence[tuple[Function, Deployment | None]]:
-        """
-        Raises:
-            Problem: `FORBIDDEN`.
-        """
-        account_for(principal, account_id)
-        return await self.catalog.functions(account_id)
-
-    async def version(self, target: Target, version_id: str) -> Version:
-        """
-        Raises:
-            Problem: `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `FORBIDDEN`.
-        """
-        account_for(target.principal, target.account_id)
-        return await self.catalog.version(target.account_id, target.function, version_id)
-
-    async def content(self, target: Target, version_id: str | None) -> tuple[str, Sequence[Module]]:
-        """
-        The name of the main module and all modules as they were uploaded, source maps too, of this
-        version or (None) the newest.
-
-        Raises:
-            Problem: `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `FORBIDDEN`, `BUNDLE_CORRUPT`.
-        """
-        if version_id is None:
-            found = (await self.versions(target))[0]
-        else:
-            found = await self.version(target, version_id)
-        modules = decode_bundle(await self.bundles.get(found.bundle)).modules
-        return found.main_module, modules
-
-    async def versions(self, target: Target) -> Sequence[Version]:
-        """
-        The newest first, at most `MAX_LISTED`.
-
-        Raises:
-            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`.
-        """
-        account_for(target.principal, target.account_id)
-        return await self.catalog.versions(target.account_id, target.function, MAX_LISTED)
-
-    async def deployments(self, target: Target) -> Sequence[Deployment]:
-        """
-        The current one first, at most `MAX_LISTED`.
-
-        Raises:
-            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`.
-        """
-        account_for(target.principal, target.account_id)
-        return await self.catalog.deployments(target.account_id, target.function, MAX_LISTED)
-
-    async def aliases(self, target: Target) -> Sequence[Alias]:
-        """
-        Raises:
-            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`.
-        """
-        account_for(target.principal, target.account_id)
-        return await self.catalog.aliases(target.account_id, target.function)
-
     async def _change(self, target: Target, change: Callable[[], Awaitable[T]]) -> T:
         async def told() -> T:
             try:
@@ -401,43 +266,7 @@ class Workers:
         metadata = upload.metadata
         refers = metadata.inherit or metadata.keep or metadata.keep_assets
         newest = await self._newest(target) if refers else None
-        bindings = merge_bindings(metadata, () if newest is None else newest.bindings)
-        self.ties.check(target.account_id, target.function, bindings, metadata.tail_consumers)
-        site = await self.sites.of_upload(
-            target.account_id, target.function, attrs.evolve(metadata, bindings=bindings), newest
-        )
-        code = Code(
-            main_module=metadata.main_module,
-            modules=tuple(m for m in upload.modules if m.kind is not ModuleKind.SOURCE_MAP),
-            compatibility_date=metadata.compatibility_date,
-            compatibility_flags=metadata.compatibility_flags,
-            bindings=bindings,
-        )
-        if code.main_module:
-            bound = await self.storage.bound(target.account_id, target.function, code)
-            code = attrs.evolve(code, bindings=bound)
-        report = await self._checked(target, code)
-        digest = await self.bundles.put(encode_bundle(code.main_module, upload.modules))
-        version = Version(
-            id=new_version_id(),
-            function=target.function,
-            account_id=target.account_id,
-            number=0,
-            created_at=self.clock.now(),
-            author=target.principal.author,
-            source=source,
-            bundle=digest,
-            size=upload.size,
-            main_module=code.main_module,
-            compatibility_date=code.compatibility_date,
-            compatibility_flags=code.compatibility_flags,
-            bindings=code.bindings,
-            handlers=report.handlers,
-            startup_ms=report.startup_ms,
-            assets=site,
-            message=metadata.message,
-            tag=metadata.tag,
-        )
+        version = await self.making.uploaded(target, upload, newest, source=source)
         stored = await self._add(
             target, version, deploy=deploy, alias=metadata.alias, notes=metadata.notes
         )
@@ -446,14 +275,6 @@ class Workers:
                 target.account_id, target.function, metadata.tail_consumers
             )
         return stored
-
-    async def _checked(self, target: Target, code: Code) -> CheckReport:
-        if not code.main_module:
-            check_no_bindings(code.bindings)
-            return _NOTHING_TO_CHECK
-        plain = await self.secrets.reveal(code.bindings)
-        check_env_size(plain, self.limits)
-        return await self.checker.check(target.function, attrs.evolve(code, bindings=plain))
 
     async def _add(
         self,
@@ -478,40 +299,12 @@ class Workers:
         self._announce(target, stored, deployment, alias)
         return Stored(version=stored, deployment=deployment, alias=alias, notes=notes)
 
-    async def _revise(
-        self,
-        target: Target,
-        change: Callable[[Sequence[Binding]], tuple[Binding, ...]],
-        revision: Revision,
-    ) -> Stored:
+    async def _revise(self, target: Target, revision: Revision) -> Stored:
         found = await self.catalog.versions(target.account_id, target.function, 1)
         newest = found[0]
         if revision.deploy:
             await self._check_serves(target, newest)
-        bindings = change(newest.bindings)
-        modules = decode_bundle(await self.bundles.get(newest.bundle)).modules
-        code = Code(
-            main_module=newest.main_module,
-            modules=tuple(m for m in modules if m.kind is not ModuleKind.SOURCE_MAP),
-            compatibility_date=newest.compatibility_date,
-            compatibility_flags=newest.compatibility_flags,
-            bindings=bindings,
-        )
-        report = await self._checked(target, code)
-        version = attrs.evolve(
-            newest,
-            id=new_version_id(),
-            number=0,
-            created_at=self.clock.now(),
-            author=target.principal.author,
-            source=revision.source,
-            bindings=bindings,
-            handlers=report.handlers,
-            startup_ms=report.startup_ms,
-            message=revision.message,
-            tag=revision.tag,
-            triggered_by="secret",
-        )
+        version = await self.making.revised(target, newest, revision)
         return await self._add(target, version, deploy=revision.deploy)
 
     async def _check_serves(self, target: Target, newest: Version) -> None:
@@ -573,24 +366,3 @@ class Workers:
             deployment=deployment.id,
             author=target.principal.subject,
         )
-
-
-def check_splits(splits: Sequence[Split]) -> None:
-    """
-    Raises:
-        Problem: `DEPLOYMENT_INVALID` unless these are different versions whose percentages are
-            from 0 to 100 and sum to 100.
-    """
-    problem = None
-    if not 1 <= len(splits) <= MAX_SPLITS:
-        problem = f"names 1 to {MAX_SPLITS} versions"
-    elif not all(_UUID.fullmatch(split.version_id) for split in splits):
-        problem = "names each version by its whole id, a lower-case UUID"
-    elif len({split.version_id for split in splits}) != len(splits):
-        problem = "names each version once"
-    elif not all(0 <= split.percentage <= 100 for split in splits):
-        problem = "gives each version a percentage from 0 to 100"
-    elif not math.isclose(sum(s.percentage for s in splits), 100, abs_tol=0.001):
-        problem = "has percentages that sum to 100"
-    if problem is not None:
-        raise Problem(kind=Kind.DEPLOYMENT_INVALID, message=f"A deployment {problem}.")

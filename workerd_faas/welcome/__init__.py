@@ -4,8 +4,8 @@ from importlib import resources
 from typing import Final
 
 from workerd_faas.domain.model import Account, Module, ModuleKind, Principal
+from workerd_faas.usecases.target import Target
 from workerd_faas.usecases.upload import Upload
-from workerd_faas.usecases.workers import Target
 from workerd_faas.wire.metadata import Metadata
 
 NAME: Final = "welcome"

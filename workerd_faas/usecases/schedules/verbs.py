@@ -8,7 +8,7 @@ from workerd_faas.domain.schedules import Schedule, read_crons
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.ports import Catalog, OwnedWork
 from workerd_faas.usecases.schedules.scheduler import Scheduler
-from workerd_faas.usecases.workers import Target
+from workerd_faas.usecases.target import Target
 
 
 @attrs.frozen(kw_only=True)

@@ -23,7 +23,7 @@ from workerd_faas.usecases.sites.tokens import (
     SessionTokens,
     token_invalid,
 )
-from workerd_faas.usecases.workers import Target
+from workerd_faas.usecases.target import Target
 from workerd_faas.wire.site.manifest import Manifest, decode_manifest
 
 SINGLE_FILES_FROM: Final = 256 << 10

@@ -6,9 +6,9 @@ import attrs
 
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.ports import Catalog, OwnedWork
+from workerd_faas.usecases.target import Target
 from workerd_faas.usecases.ties.ports import References
 from workerd_faas.usecases.ties.ties import Ties
-from workerd_faas.usecases.workers import Target
 
 
 @attrs.frozen(kw_only=True)
