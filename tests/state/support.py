@@ -33,7 +33,8 @@ STORES = (
 @attrs.define
 class RecordingDeliveries:
     """
-    Acknowledges every batch, or does what `outcome` says, and keeps it.
+    Acknowledges every batch, or does what `outcome` says, and keeps it; while there is a `held`,
+    waits for that first.
     """
 
     batches: list[tuple[str, Any]] = attrs.Factory(list)
@@ -41,6 +42,9 @@ class RecordingDeliveries:
         lambda: {"outcome": "ok", "retryBatch": {"retry": False}, "explicitAcks": []}
     )
     failing: bool = False
+    held: "Deferred[None] | None" = None
+    in_flight: int = 0
+    most: int = 0
 
     async def deliver(self, account_id: str, batch: bytes) -> bytes:
         """
@@ -49,6 +53,15 @@ class RecordingDeliveries:
         if self.failing:
             raise Problem(kind=Kind.UPSTREAM_FAILED, message="no consumer")
         self.batches.append((account_id, json.loads(batch)))
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
+        try:
+            if self.held is not None:
+                over: Deferred[None] = Deferred()
+                self.held.chainDeferred(over)
+                await over
+        finally:
+            self.in_flight -= 1
         return json.dumps(self.outcome).encode()
 
 

@@ -1,12 +1,10 @@
 // What the management API asks of a state cell: bulk changes of keys, SQL, deletion.
 
 import kv from "kv.js";
-import queues from "queues.js";
+import { metrics, purge } from "queue.js";
 import { statements } from "sql.js";
 
 const AT_ONCE = 32;
-const SHARDS = 1024;
-const MISSES = 4;
 
 const ROUTES = {
   "PUT /kv/bulk": putKeys,
@@ -19,7 +17,7 @@ const ROUTES = {
   "GET /d1": (_request, id, env) => object(env.DATABASE, id).info(),
   "DELETE /d1": (_request, id, env) => object(env.DATABASE, id).destroy(),
   "GET /queue": (_request, id, env) => metrics(id, env),
-  "DELETE /queue": purge,
+  "DELETE /queue": (_request, id, env) => purge(id, env),
 };
 
 export async function manage(request, id, env) {
@@ -130,37 +128,4 @@ async function dump(request, id, env) {
   const { no_schema, no_data, tables } = await request.json();
   const lines = await object(env.DATABASE, id).dump(no_schema, no_data, ...tables);
   return new Response(lines.join("\n") + "\n");
-}
-
-// Queues.
-
-async function metrics(id, env) {
-  const request = new Request("http://queue/metrics");
-  return await (await queues.fetch(request, env, { props: { queue: id } })).json();
-}
-
-export async function backlog(env) {
-  let count = 0;
-  for (const id of Object.keys(env.CONSUMERS)) count += (await metrics(id, env)).backlogCount;
-  return count;
-}
-
-/** The shards that queues.js may have chosen for this queue. */
-async function purge(_request, id, env) {
-  const limit = env.CONSUMERS[id]?.maxConcurrency || SHARDS;
-  const names = new Set();
-  for (const count of [SHARDS, limit]) {
-    for (let miss = 0; miss < MISSES; miss++) {
-      names.add(`${id}#${fnv(`local/${id}/${miss}`) % count}`);
-    }
-  }
-  await inParts([...names], (name) => env.SHARD.getByName(name).purge());
-}
-
-function fnv(text) {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) {
-    hash = Math.imul(hash ^ text.charCodeAt(i), 16777619);
-  }
-  return hash >>> 0;
 }

@@ -8,8 +8,8 @@
 import { deliveries } from "deliver.js"; // First: queues.js reads what it sets.
 import kv from "kv.js";
 import D1 from "d1.js";
-import queues from "queues.js";
-import { backlog, manage } from "manage.js";
+import { manage } from "manage.js";
+import { backlog, serve } from "queue.js";
 
 export { D1 };
 export { D1Database, KVNamespace, QueueShard } from "objects.js";
@@ -23,15 +23,34 @@ export default {
       case "d1":
         return ctx.exports.D1({ props: { database: id } }).fetch(request);
       case "queue":
-        return queues.fetch(request, env, { props: { queue: id } });
+        return serve(request, id, env);
       case "manage":
         return manage(request, id, env);
     }
-    if (request.cf?.probe) return Response.json({ pending: deliveries.size });
+    if (request.cf?.probe) {
+      ctx.waitUntil(resume(env));
+      return Response.json({ pending: deliveries.size });
+    }
     if (request.cf?.backlog) return Response.json({ backlog: await backlog(env) });
     return new Response(null, { status: 404 });
   },
 };
+
+let resumed;
+
+/**
+ * A queue's alarm was set for the consumer that it had then, or for none; asking the queue sets it
+ * for the one that it has now. Once in the life of a cell; the next probe tries what failed.
+ */
+async function resume(env) {
+  resumed ??= backlog(env);
+  try {
+    await resumed;
+  } catch (error) {
+    resumed = undefined;
+    console.error(`queues do not go on yet: ${error}`);
+  }
+}
 
 const kvEnv = (env) => ({ SHARD: env.KV, BLOBS: env.BLOBS });
 

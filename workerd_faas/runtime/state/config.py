@@ -68,6 +68,7 @@ def render_state_cell(cell: StateCell) -> str:
         '(name = "DATABASE", durableObjectNamespace = "D1Database")',
         '(name = "SHARD", durableObjectNamespace = "QueueShard")',
         '(name = "BLOBS", service = "blobs")',
+        '(name = "OBJECTS", service = "objects")',
         '(name = "DAEMON", service = "daemon")',
         f'(name = "CONSUMERS", json = {quoted(json.dumps(cell.consumers))})',
     ]

@@ -80,6 +80,7 @@ class StateFleet:
     _houses: dict[Cell, StateHouse] = attrs.Factory(dict)
     _queued: dict[Slot, None] = attrs.Factory(dict)
     _asking: set[Slot] = attrs.Factory(set)
+    _owed: set[str] = attrs.Factory(set)
     _made: int = 0
     _crashed: int = 0
     _builder: StateBuilder = attrs.field(init=False)
@@ -163,6 +164,7 @@ class StateFleet:
         """
         See `StateCells`.
         """
+        self._owed.add(account_id)
         self._slot(account_id).when_ready(lambda _: None)
 
     def cells(self) -> tuple[CellStatus, ...]:
@@ -258,9 +260,21 @@ class StateFleet:
         now = self.reactor.seconds()
         for slot in tuple(self._slots.values()):
             self._look_at(slot, now)
+        for account_id in tuple(self._owed):
+            self._wake_again(account_id)
         self._queued = {slot: None for slot in self._queued if slot.wanted}
         if self._queued:
             self._make_room()
+
+    def _wake_again(self, account_id: str) -> None:
+        """
+        A cell that keeps dying, or for which there is no room, is not given up.
+        """
+        slot = self._slot(account_id)
+        if slot.current is not None:
+            self._owed.discard(account_id)
+        elif not slot.wanted and slot.starting is None:
+            slot.when_ready(lambda _: None)
 
     def _look_at(self, slot: Slot, now: float) -> None:
         if slot.current is None:
@@ -302,10 +316,13 @@ class StateFleet:
         idle = [
             slot
             for slot in self._slots.values()
-            if slot.current is not None and not slot.in_use(now) and not self.consumers(slot.key)
+            if slot.current is not None and not slot.in_use(now) and slot not in self._asking
         ]
         if idle:
-            min(idle, key=lambda slot: slot.last_used).idle_out()
+            # Those with queues last: only an empty queue lets its cell go.
+            self._idle_out(
+                min(idle, key=lambda slot: (bool(self.consumers(slot.key)), slot.last_used))
+            )
 
     def _own(self, work: "Deferred[Any]") -> None:
         over: Deferred[None] = Deferred()

@@ -37,6 +37,9 @@ SETTINGS: Final[Mapping[str, tuple[int, int]]] = {
 }
 """Of a consumer, with the least and the most."""
 
+IN_FLIGHT: Final = 8
+"""Batches of one queue at a time, where nothing limits them."""
+
 
 @attrs.define(eq=False)
 class ConsumerTable:
@@ -101,11 +104,12 @@ def _configured(consumer: Consumer) -> Mapping[str, Any]:
     for ours, theirs in (
         ("batch_size", "maxBatchSize"),
         ("max_retries", "maxRetries"),
-        ("max_concurrency", "maxConcurrency"),
         ("retry_delay", "retryDelay"),
     ):
         if ours in settings:
             made[theirs] = settings[ours]
+    if settings.get("max_concurrency", IN_FLIGHT) < IN_FLIGHT:
+        made["maxConcurrency"] = settings["max_concurrency"]
     if "max_wait_time_ms" in settings:
         made["maxBatchTimeout"] = settings["max_wait_time_ms"] / 1000
     return made

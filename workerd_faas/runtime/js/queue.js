@@ -1,0 +1,110 @@
+// Queues as the cell sees them: which shards a queue has, and what is in all of them.
+//
+// A queue is up to 1024 Durable Objects of queues.js, chosen by rules that follow its consumer's
+// `maxConcurrency`. When that changes, messages stay where they are: so shards are found on disk.
+
+import queues from "queues.js";
+
+const AT_ONCE = 32;
+const SHARDS = 1024;
+/** What `max_concurrency` may be at most, and how often queues.js looks for another shard. */
+const LIMITED = 250;
+const MISSES = 4;
+
+/** A request in the protocol of workerd's queue binding. */
+export async function serve(request, id, env) {
+  const limit = env.CONSUMERS[id]?.maxConcurrency ?? 0;
+  if (limit < 2) return queues.fetch(request, env, { props: { queue: id } });
+  const path = new URL(request.url).pathname;
+  if (path === "/metrics") return Response.json(await metrics(id, env));
+  const sent = path === "/message" || path === "/batch";
+  if (!sent || request.method !== "POST") return new Response(null, { status: 404 });
+  return send(request, path, id, env, limit);
+}
+
+const turns = new Map();
+
+/**
+ * Each shard of a limited queue has one batch in flight. queues.js would send all to the same one;
+ * here the next one has its turn when a batch is full.
+ */
+async function send(request, path, id, env, limit) {
+  const format = request.headers.get("X-Msg-Fmt") ?? "v8";
+  const delay = Number(request.headers.get("X-Msg-Delay-Secs") ?? 0);
+  const body = await request.arrayBuffer();
+  const size = env.CONSUMERS[id].maxBatchSize ?? 10;
+  const turn = turns.get(id) ?? { shard: 0, taken: 0 };
+  turns.set(id, turn);
+  for (let tried = 1; ; tried++) {
+    const stub = env.SHARD.getByName(`${id}#${turn.shard % limit}`);
+    turn.taken += path === "/batch" ? size : 1;
+    if (turn.taken >= size) next(turn);
+    const answer = await stub.call(id, path, format, delay, body);
+    if (answer.status !== 429 || tried === limit) {
+      return new Response(answer.body, { status: answer.status });
+    }
+    next(turn);
+  }
+}
+
+function next(turn) {
+  turn.shard++;
+  turn.taken = 0;
+}
+
+/** How many messages there are, in all shards; asked, each sets its alarm. */
+export async function metrics(id, env, stored) {
+  const sum = { backlogCount: 0, backlogBytes: 0, oldestMessageTimestamp: 0 };
+  await inParts(await shards(id, env, stored), async (name) => {
+    const { body } = await env.SHARD.getByName(name).call(id, "/metrics");
+    const { backlogCount, backlogBytes, oldestMessageTimestamp: oldest } = JSON.parse(body);
+    sum.backlogCount += backlogCount;
+    sum.backlogBytes += backlogBytes;
+    const earlier = sum.oldestMessageTimestamp;
+    if (oldest && (!earlier || oldest < earlier)) sum.oldestMessageTimestamp = oldest;
+  });
+  return sum;
+}
+
+/** How many messages wait for a consumer. */
+export async function backlog(env) {
+  let count = 0;
+  const stored = await files(env);
+  for (const id of Object.keys(env.CONSUMERS)) {
+    count += (await metrics(id, env, stored)).backlogCount;
+  }
+  return count;
+}
+
+export async function purge(id, env) {
+  await inParts(await shards(id, env), (name) => env.SHARD.getByName(name).purge());
+}
+
+async function files(env) {
+  const response = await env.OBJECTS.fetch("http://objects/queues/");
+  if (!response.ok) return new Set();
+  return new Set((await response.json()).map(({ name }) => name));
+}
+
+/** Names of the shards that there are. */
+async function shards(id, env, stored) {
+  stored ??= await files(env);
+  const numbers = new Set(Array.from({ length: LIMITED }, (_, n) => n));
+  for (let miss = 0; miss < MISSES; miss++) numbers.add(fnv(`local/${id}/${miss}`) % SHARDS);
+  const names = [...numbers].map((n) => `${id}#${n}`);
+  return names.filter((name) => stored.has(`${env.SHARD.idFromName(name)}.sqlite`));
+}
+
+async function inParts(list, work) {
+  for (let i = 0; i < list.length; i += AT_ONCE) {
+    await Promise.all(list.slice(i, i + AT_ONCE).map(work));
+  }
+}
+
+function fnv(text) {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    hash = Math.imul(hash ^ text.charCodeAt(i), 16777619);
+  }
+  return hash >>> 0;
+}
