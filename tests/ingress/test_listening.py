@@ -19,8 +19,9 @@ from cryptography.x509.oid import NameOID
 
 from tests.ingress.harness import GET, HOST, RelayCase, Wire, in_asyncio, ok, twisted, until
 from workerd_faas.ingress.limits import RelayLimits
-from workerd_faas.ingress.listen import ListenError, parse_tls_endpoint
+from workerd_faas.ingress.listen import ListenError
 from workerd_faas.ingress.service import room_for_connections
+from workerd_faas.ingress.tls import parse_tls_endpoint
 
 
 def write_certificate(key_path: Path, certificate_path: Path, name: str) -> None:

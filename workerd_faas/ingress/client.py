@@ -1,7 +1,7 @@
 """A client's connection: requests are taken from it one after the other."""
 
 import asyncio
-from typing import Final
+from typing import ClassVar, Final
 
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.routing import Route
@@ -59,6 +59,9 @@ class ClientConnection(asyncio.Protocol):
         "transport",
     )
 
+    problem_lines: ClassVar[bytes] = b""
+    """Header lines of answers that are the relay's own."""
+
     transport: asyncio.Transport
     peer: Peer
     _client: Client
@@ -88,12 +91,11 @@ class ClientConnection(asyncio.Protocol):
         set_limits(self.transport)
         self.peer = peer_of(self.transport, relay.proxies)
         self._client = direct_client(self.peer)
-        self.deadline = relay.timers.now + relay.limits.keep_alive_seconds
+        # If we are about to stop, it was let in just before: it gets its answer.
+        self.deadline = relay.timers.now + relay.idle_seconds
         relay.connections.add(self)
         relay.timers.add(self)
-        if relay.draining:
-            self._close()
-        elif len(relay.connections) > relay.most_connections:
+        if len(relay.connections) > relay.most_connections:
             self._refuse(Malformed("There are too many connections: try again later.", 503))
 
     def data_received(self, data: bytes) -> None:
@@ -195,7 +197,7 @@ class ClientConnection(asyncio.Protocol):
         elif reader.input or reader.body is not None or self._eof or self._read_paused:
             self._next()
         else:
-            self.deadline = self._relay.timers.now + self._relay.limits.keep_alive_seconds
+            self.deadline = self._relay.timers.now + self._relay.idle_seconds
 
     def exchange_failed(self, problem: Problem) -> None:
         """
@@ -295,7 +297,7 @@ class ClientConnection(asyncio.Protocol):
         """
         Where to: None stands for the API.
         """
-        if isinstance(place, FunctionHost):
+        if isinstance(place, FunctionHost) and not self._relay.passing:
             try:
                 return self._relay.route_of(place, client, request)
             except Problem as problem:
@@ -332,7 +334,7 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = relay.timers.now + limits.body_idle_seconds
         else:
             if not reader.scanned:
-                self.deadline = relay.timers.now + limits.keep_alive_seconds
+                self.deadline = relay.timers.now + relay.idle_seconds
             if self._pumping:
                 return  # It is about to go on.
             if reader.input:
@@ -372,7 +374,7 @@ class ClientConnection(asyncio.Protocol):
             problem,
             ray=ray,
             date=relay.timers.date_line,
-            connection=connection,
+            connection=self.problem_lines + connection,
             head_only=request.is_head,
         )
         self.transport.write(answer)
@@ -439,11 +441,11 @@ class ClientConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         """
-        The daemon is about to stop: a connection that is idle goes, another one after its
-        response.
+        The daemon is about to stop: a connection goes after its response, or when it has been
+        idle for a moment.
         """
         if self._exchange is None and self._reader.body is None and not self._reader.input:
-            self._linger()
+            self.deadline = min(self.deadline, self._relay.timers.now + self._relay.idle_seconds)
 
     def drained_out(self) -> None:
         """
@@ -483,6 +485,8 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             if self._reader.input:
                 self._refuse(Malformed("The request's head did not arrive in time.", 408))
+            elif self._relay.draining:
+                self._linger()
             else:
                 self._close()
         elif exchange.answering:

@@ -24,6 +24,8 @@ class RelayLimits:
             sent to it for so long.
         linger_seconds: How long a refused client may go on sending, and a tunnel of which one
             half is closed may be silent, before it is cut off.
+        last_request_seconds: A connection that is idle when the daemon is about to stop may bring
+            one more request for so long: closing it at once would cut off one that is on its way.
         tunnel_close_seconds: From a WebSocket's close frame to the end of its connection.
         body_bytes: A request body for a function (413); None is no bound.
         discard_bytes: What is read and dropped of a request body after its response, so that the
@@ -50,6 +52,7 @@ class RelayLimits:
     write_stall_seconds: float = 60
     half_closed_seconds: float = 1
     linger_seconds: float = 3
+    last_request_seconds: float = 1
     tunnel_close_seconds: float = 2
     body_bytes: int | None = None
     discard_bytes: int = 64 * 1024

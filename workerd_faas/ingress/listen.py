@@ -3,22 +3,26 @@ Listening ports. Twisted makes the socket from the endpoint string, the loop acc
 
 So everything that Twisted's plain stream endpoints can do works (TCP, unix sockets, socket
 activation), with transports that cost half the CPU.
+
+A socket may outlive us: systemd holds it, or a daemon that takes our place does. Such a one is
+let go of without a word, since `shutdown` would end it for everybody.
 """
 
 import asyncio
-import re
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import attrs
-from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from workerd_faas.ingress.tls import CertificateError, CertificateFiles, Certificates
+from workerd_faas.ingress.tls import CertificateError, Certificates, parse_tls_endpoint
 
 _BACKLOG: Final = 4096
 _HANDSHAKE_SECONDS: Final = 15.0
@@ -30,12 +34,6 @@ _KEEP_ALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
 """Accepted sockets inherit these: a peer that vanished is found after two minutes."""
-
-_TLS_ARGUMENTS: Final = frozenset(
-    {"port", "privateKey", "certKey", "extraCertChain", "interface", "backlog"}
-)
-_PARTS: Final = re.compile(r"(?:[^\\:]|\\.)+")
-_QUOTED: Final = re.compile(r"\\(.)")
 
 MakeProtocol = Callable[[], asyncio.BaseProtocol]
 
@@ -57,10 +55,38 @@ class _NeverBuilt(Factory):
         return None
 
 
+@attrs.define(eq=False)
+class _Inherited:
+    """
+    In the place of Twisted's port: a socket that somebody else has made and may still have.
+    """
+
+    socket: socket.socket
+    unlink: bool
+
+    def getHost(self) -> Any:
+        """
+        What it is bound to.
+        """
+        name = self.socket.getsockname()
+        if self.socket.family == socket.AF_UNIX:
+            return UNIXAddress(os.fsencode(name))
+        kind = IPv6Address if self.socket.family == socket.AF_INET6 else IPv4Address
+        return kind("TCP", name[0], name[1])
+
+    async def stopListening(self) -> None:
+        """
+        Remove the file of a unix socket that is ours.
+        """
+        if self.unlink:
+            Path(os.fsdecode(self.socket.getsockname())).unlink(missing_ok=True)
+        self.socket.close()
+
+
 @attrs.define(eq=False, kw_only=True)
 class ListeningPort:
     """
-    One open port.
+    One open port. What connects before `accept`, or after `pause`, waits in the kernel.
 
     Attributes:
         endpoint: The string that it was made from.
@@ -75,13 +101,21 @@ class ListeningPort:
     _port: Any
     _socket: socket.socket
     _server: Any = None
+    _accepting: bool = False
     _reviving: "asyncio.Task[None] | None" = None
     _log: ClassVar[Logger] = Logger()
+
+    def fileno(self) -> int:
+        """
+        The descriptor of the listening socket, for whoever takes our place.
+        """
+        return self._socket.fileno()
 
     async def accept(self) -> None:
         """
         Begin to accept.
         """
+        self._accepting = True
         options: dict[str, Any] = {"sock": self._socket.dup(), "backlog": _BACKLOG}
         if self.certificates is not None:
             options |= {
@@ -94,17 +128,17 @@ class ListeningPort:
         else:
             create = self._loop.create_server
         server = await create(self._make_protocol, **options)
-        if self._port is None:
-            server.close()
-        else:
+        if self._accepting:
             self._server = server
+        else:
+            server.close()
 
     def revive(self) -> None:
         """
         uvloop stops accepting for good when an accept fails for want of descriptors and its one
         spare descriptor is gone as well: begin again then.
         """
-        if self._port is None or self._reviving is not None or self._accepts():
+        if not self._accepting or self._reviving is not None or self._accepts():
             return
         self._log.error("{endpoint} had stopped accepting", endpoint=self.endpoint)
         self._reviving = self._loop.create_task(self.accept())
@@ -123,45 +157,63 @@ class ListeningPort:
                 "{endpoint}: {error}", endpoint=self.endpoint, error=repr(reviving.exception())
             )
 
+    def pause(self) -> None:
+        """
+        Accept no more for now. Idempotent.
+        """
+        self._accepting = False
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
     async def close(self) -> None:
         """
         Accept no more; connections that were accepted go on. Idempotent.
         """
-        server, self._server = self._server, None
-        port, self._port = self._port, None
-        if server is not None:
-            server.close()
+        self.pause()
         self._socket.close()
+        port, self._port = self._port, None
         if port is not None:
             await port.stopListening()
 
+    def leave(self) -> None:
+        """
+        As `close`, but the socket goes on for whoever else has it. Idempotent.
+        """
+        self.pause()
+        self._socket.close()
+        port, self._port = self._port, None
+        if port is not None:
+            port.socket.close()
 
-async def listen(
+
+async def open_port(
     endpoint: str,
     *,
     reactor: Any,
     loop: asyncio.AbstractEventLoop,
     make_protocol: MakeProtocol,
+    inherited: int | None = None,
 ) -> ListeningPort:
     """
-    Open a port.
+    Open a port. Nothing is accepted yet.
 
     Args:
         endpoint: A Twisted endpoint string: `tcp:`, `tcp6:`, `unix:`, `systemd:` or another one
             that gives a plain stream socket; or `ssl:`, with Twisted's arguments `privateKey`,
             `certKey`, `extraCertChain`, `interface` and `backlog`, whose TLS is ours.
+        inherited: The descriptor of a socket that listens there already.
 
     Raises:
         ListenError: it cannot be opened.
     """
     certificates: Certificates | None = None
-    factory = _NeverBuilt()
+    plain = endpoint
     try:
-        plain = endpoint
         if endpoint.startswith("ssl:"):
             plain, files = parse_tls_endpoint(endpoint)
             certificates = Certificates.load(files)
-        port = await serverFromString(reactor, plain).listen(factory)
+        port, sock = await _opened(plain, reactor, inherited)
     except (
         CannotListenError,
         CertificateError,
@@ -173,12 +225,7 @@ async def listen(
         ValueError,
     ) as error:
         raise ListenError(f"cannot listen on {endpoint}: {_reason(error)}") from error
-    try:
-        sock = _plain_socket(port, factory)
-    except ValueError as error:
-        await port.stopListening()
-        raise ListenError(f"cannot listen on {endpoint}: {error}") from None
-    opened = ListeningPort(
+    return ListeningPort(
         endpoint=endpoint,
         address=port.getHost(),
         certificates=certificates,
@@ -187,51 +234,42 @@ async def listen(
         port=port,
         socket=sock,
     )
-    await opened.accept()
-    return opened
 
 
-def parse_tls_endpoint(endpoint: str) -> tuple[str, CertificateFiles]:
+async def _opened(plain: str, reactor: Any, inherited: int | None) -> tuple[Any, socket.socket]:
     """
-    Take `ssl:…` apart into the plain endpoint string and the files; `\\` quotes as in Twisted's.
-
-    Raises:
-        ValueError: saying what is wrong with it.
+    Twisted's port, or what stands for it, and its socket.
     """
-    positional, named = _arguments(endpoint)
-    for name, text in zip(("port", "privateKey", "certKey"), positional[1:], strict=False):
-        named.setdefault(name, text)
-    unknown = named.keys() - _TLS_ARGUMENTS
-    if unknown or len(positional) > 4:
-        known = ", ".join(sorted(_TLS_ARGUMENTS))
-        raise ValueError(f"{min(unknown, default='too many parts')}: ssl: takes {known}")
-    port = named.get("port", "")
-    if not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise ValueError("it names no port")
-    if "privateKey" not in named:
-        raise ValueError("it names no key: add privateKey=FILE and certKey=FILE (PEM)")
-    plain = f"tcp:{port}"
-    for name in ("interface", "backlog"):
-        if name in named:
-            plain += f":{name}={quoteStringArgument(named[name])}"
-    files = CertificateFiles(
-        private_key=Path(named["privateKey"]),
-        certificate=Path(named.get("certKey", named["privateKey"])),
-        chain=Path(named["extraCertChain"]) if "extraCertChain" in named else None,
-    )
-    return plain, files
+    if inherited is None:
+        twisted = serverFromString(reactor, plain)
+        if not isinstance(twisted, AdoptedStreamServerEndpoint):
+            factory = _NeverBuilt()
+            port = await twisted.listen(factory)
+            try:
+                return port, _plain_socket(port, factory)
+            except ValueError:
+                await port.stopListening()
+                raise
+        # Twisted would change the mode of a unix socket and end it when we stop.
+        inherited = twisted.fileno
+    os.set_inheritable(inherited, False)
+    sock = socket.socket(fileno=inherited)
+    sock.setblocking(False)
+    if sock.type != socket.SOCK_STREAM or not _listens(sock):
+        sock.close()
+        raise ValueError("what was handed to us is not a listening stream socket")
+    _keep_alive(sock)
+    return _Inherited(sock, unlink=plain.startswith("unix:")), sock.dup()
 
 
-def _arguments(endpoint: str) -> tuple[list[str], dict[str, str]]:
-    positional: list[str] = []
-    named: dict[str, str] = {}
-    for part in _PARTS.findall(endpoint):
-        name, equals, value = part.partition("=")
-        if equals:
-            named[_QUOTED.sub(r"\1", name)] = _QUOTED.sub(r"\1", value)
-        else:
-            positional.append(_QUOTED.sub(r"\1", part))
-    return positional, named
+def _listens(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    if sock.family != socket.AF_UNIX:
+        for level, option, value in _KEEP_ALIVE:
+            sock.setsockopt(level, option, value)
 
 
 def _plain_socket(port: Any, factory: Factory) -> socket.socket:
@@ -248,9 +286,7 @@ def _plain_socket(port: Any, factory: Factory) -> socket.socket:
             "it does not give a plain stream socket: use tcp:, tcp6:, unix:, systemd: or ssl:"
         )
     port.stopReading()
-    if sock.family != socket.AF_UNIX:
-        for level, option, value in _KEEP_ALIVE:
-            sock.setsockopt(level, option, value)
+    _keep_alive(sock)
     return sock.dup()
 
 

@@ -119,6 +119,13 @@ class Pool:
         for connection in list(self._all):
             connection.transport.abort()
 
+    def cut(self, upstream: Upstream) -> None:
+        """
+        End all connections to one upstream, whatever is under way on them.
+        """
+        for connection in [one for one in self._all if one.upstream is upstream]:
+            connection.transport.abort()
+
     def _retired(self, upstream: Upstream) -> None:
         for connection in self._idle.pop(upstream, ()):
             connection.transport.close()

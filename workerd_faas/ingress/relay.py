@@ -75,6 +75,8 @@ class Relay:
         connections: Every client's connection.
         silence: Of them, those from which nothing is read for the moment.
         draining: Nothing new is begun.
+        idle_seconds: How long a client's connection may be without a request.
+        passing: All requests go to the daemon that takes our place, which `api` stands for then.
         in_flight: Requests and tunnels that occupy an upstream or wait for one.
     """
 
@@ -96,6 +98,8 @@ class Relay:
     connections: set[Connected] = attrs.Factory(set)
     silence: Silence = attrs.Factory(Silence)
     draining: bool = False
+    idle_seconds: float = attrs.field(init=False)
+    passing: bool = False
     in_flight: int = 0
     tunnels: int = 0
     _clients: Memo[tuple[Peer, bytes | None, bytes | None], Client] = attrs.Factory(
@@ -104,6 +108,10 @@ class Relay:
     _waiting: dict[Upstream, dict[Callable[[], None], None]] = attrs.Factory(dict)
     _failures: int = 0
     _log: ClassVar[Logger] = Logger()
+
+    @idle_seconds.default
+    def _keep_alive(self) -> float:
+        return self.limits.keep_alive_seconds
 
     def __attrs_post_init__(self) -> None:
         self.timers.each_tick(self._report_failures)

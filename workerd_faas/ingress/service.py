@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,9 @@ from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.client import ClientConnection
 from workerd_faas.ingress.heads import RequestHeads
 from workerd_faas.ingress.limits import RelayLimits
-from workerd_faas.ingress.listen import ListeningPort, listen
+from workerd_faas.ingress.listen import ListeningPort, open_port
 from workerd_faas.ingress.misses import Misses
+from workerd_faas.ingress.passing import Passage, PassedConnection
 from workerd_faas.ingress.peers import Network
 from workerd_faas.ingress.pool import Pool
 from workerd_faas.ingress.relay import Relay
@@ -80,6 +81,7 @@ class Ingress:
         self._reactor = reactor
         self._listen = tuple(listen)
         self._ports: list[ListeningPort] = []
+        self._api = api
         limits = limits or RelayLimits()
         # `workerd_faas.reactor` has made this loop the thread's own.
         loop = asyncio.get_event_loop_policy().get_event_loop()
@@ -105,9 +107,33 @@ class Ingress:
 
     _log = Logger()
 
+    async def open(self, inherited: Mapping[str, int] | None = None) -> None:
+        """
+        Open the ports, without serving yet.
+
+        Args:
+            inherited: By endpoint, descriptors of sockets that listen already.
+
+        Raises:
+            ListenError: one of them cannot be opened; then none is left open.
+        """
+        try:
+            for endpoint in self._listen:
+                port = await open_port(
+                    endpoint,
+                    reactor=self._reactor,
+                    loop=self._relay.loop,
+                    make_protocol=partial(ClientConnection, self._relay),
+                    inherited=(inherited or {}).get(endpoint),
+                )
+                self._ports.append(port)
+        except BaseException:
+            await self._close_ports()
+            raise
+
     async def start(self) -> None:
         """
-        Open the ports and serve.
+        Serve, on ports that are opened now if they were not before.
 
         Raises:
             ListenError: one of them cannot be opened; then none is left open.
@@ -117,18 +143,61 @@ class Ingress:
             loop.set_exception_handler(self._report)
         self._relay.timers.start()
         try:
-            for endpoint in self._listen:
-                port = await listen(
-                    endpoint,
-                    reactor=self._reactor,
-                    loop=self._relay.loop,
-                    make_protocol=partial(ClientConnection, self._relay),
-                )
-                self._ports.append(port)
-                self._log.info("listening on {endpoint}", endpoint=endpoint)
+            if not self._ports:
+                await self.open()
+            for port in self._ports:
+                await port.accept()
+                self._log.info("listening on {endpoint}", endpoint=port.endpoint)
         except BaseException:
             await self.stop()
             raise
+
+    # When another daemon takes our place, or we take another one's.
+
+    @property
+    def descriptors(self) -> Mapping[str, int]:
+        """
+        The listening sockets, by endpoint.
+        """
+        return {port.endpoint: port.fileno() for port in self._ports}
+
+    async def serve_passed(self, passage: Passage) -> None:
+        """
+        Serve what the daemon before us passes on.
+        """
+        await passage.accept(self._relay.loop, partial(PassedConnection, self._relay))
+
+    async def pass_api(self, address: str, seconds: float) -> None:
+        """
+        Requests to the API go there from now on; wait for those under way, for so long at most,
+        and cut off the others.
+        """
+        relay, own = self._relay, self._api
+        relay.api = Upstream(address, "the next daemon")
+        await self._until(lambda: not own.in_flight, seconds)
+        relay.pool.cut(own)
+
+    def pass_all(self) -> None:
+        """
+        After `pass_api`: all requests go there, and connections that are not accepted yet are
+        left to it. Function cells finish what they have.
+        """
+        self._relay.passing = True
+        self._relay.routes.changes += 1  # So that no connection goes its usual way.
+        for port in self._ports:
+            port.pause()
+
+    async def take_back(self) -> None:
+        """
+        Serve again as before `pass_api`.
+        """
+        relay = self._relay
+        passed, relay.api = relay.api, self._api
+        relay.passing = False
+        if passed is not self._api:
+            passed.retire()
+        for port in self._ports:
+            await port.accept()
 
     @property
     def addresses(self) -> tuple[Any, ...]:
@@ -161,14 +230,19 @@ class Ingress:
         """
         Accept no more and let what is under way come to its end, for so long at most.
 
-        Responses say `Connection: close` from now on, and idle connections are closed. When the
-        time is over, WebSockets get a close frame (1012), and the rest is cut off.
+        Responses say `Connection: close` from now on, and connections that stay idle for a moment
+        are closed. When the time is over, WebSockets get a close frame (1012), and the rest is cut
+        off.
         """
         relay = self._relay
+        secured = any(port.certificates is not None for port in self._ports)
         relay.draining = True
+        relay.idle_seconds = relay.limits.last_request_seconds
         await self._close_ports()
         for connection in list(relay.connections):
             connection.drain()
+        if secured:  # Nobody says how many handshakes are under way.
+            await self._until(lambda: False, min(seconds, relay.idle_seconds))
         await self._until(lambda: not relay.connections, seconds)
         for connection in list(relay.connections):
             connection.drained_out()
@@ -194,7 +268,10 @@ class Ingress:
         ports, self._ports = self._ports, []
         for port in ports:
             with contextlib.suppress(OSError):
-                await port.close()
+                if self._relay.passing:
+                    port.leave()
+                else:
+                    await port.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:
         end = self._reactor.seconds() + seconds

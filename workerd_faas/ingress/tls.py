@@ -1,12 +1,20 @@
 """TLS for listening ports, with certificates that can be renewed while connections are open."""
 
+import re
 import ssl
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
+from twisted.internet.endpoints import quoteStringArgument
 from twisted.logger import Logger
+
+_TLS_ARGUMENTS: Final = frozenset(
+    {"port", "privateKey", "certKey", "extraCertChain", "interface", "backlog"}
+)
+_PARTS: Final = re.compile(r"(?:[^\\:]|\\.)+")
+_QUOTED: Final = re.compile(r"\\(.)")
 
 
 class CertificateError(Exception):
@@ -127,3 +135,46 @@ class Certificates:
         """
         if self.files.stamp() != self._stamp:
             self.reload()
+
+
+def parse_tls_endpoint(endpoint: str) -> tuple[str, CertificateFiles]:
+    """
+    Take `ssl:…` apart into the plain endpoint string and the files; `\\` quotes as in Twisted's.
+
+    Raises:
+        ValueError: saying what is wrong with it.
+    """
+    positional, named = _arguments(endpoint)
+    for name, text in zip(("port", "privateKey", "certKey"), positional[1:], strict=False):
+        named.setdefault(name, text)
+    unknown = named.keys() - _TLS_ARGUMENTS
+    if unknown or len(positional) > 4:
+        known = ", ".join(sorted(_TLS_ARGUMENTS))
+        raise ValueError(f"{min(unknown, default='too many parts')}: ssl: takes {known}")
+    port = named.get("port", "")
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError("it names no port")
+    if "privateKey" not in named:
+        raise ValueError("it names no key: add privateKey=FILE and certKey=FILE (PEM)")
+    plain = f"tcp:{port}"
+    for name in ("interface", "backlog"):
+        if name in named:
+            plain += f":{name}={quoteStringArgument(named[name])}"
+    files = CertificateFiles(
+        private_key=Path(named["privateKey"]),
+        certificate=Path(named.get("certKey", named["privateKey"])),
+        chain=Path(named["extraCertChain"]) if "extraCertChain" in named else None,
+    )
+    return plain, files
+
+
+def _arguments(endpoint: str) -> tuple[list[str], dict[str, str]]:
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for part in _PARTS.findall(endpoint):
+        name, equals, value = part.partition("=")
+        if equals:
+            named[_QUOTED.sub(r"\1", name)] = _QUOTED.sub(r"\1", value)
+        else:
+            positional.append(_QUOTED.sub(r"\1", part))
+    return positional, named
