@@ -62,6 +62,8 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.UNAVAILABLE: (503, 10503),
     Kind.UPSTREAM_FAILED: (502, 10502),
     Kind.UPSTREAM_TIMEOUT: (504, 10504),
+    Kind.TERMINATED: (503, 10505),
+    Kind.QUARANTINED: (503, 10506),
     Kind.BUNDLE_CORRUPT: (500, 10013),
     Kind.STORAGE_FULL: (507, 10507),
     Kind.INTERNAL: (500, 10500),

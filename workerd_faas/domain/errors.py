@@ -4,6 +4,8 @@ import enum
 
 import attrs
 
+from workerd_faas.domain.termination import Termination
+
 
 class Kind(enum.Enum):
     """
@@ -74,6 +76,8 @@ class Kind(enum.Enum):
     UNAVAILABLE = "unavailable"
     UPSTREAM_FAILED = "upstream_failed"
     UPSTREAM_TIMEOUT = "upstream_timeout"
+    TERMINATED = "terminated"
+    QUARANTINED = "quarantined"
     BUNDLE_CORRUPT = "bundle_corrupt"
     STORAGE_FULL = "storage_full"
     INTERNAL = "internal"
@@ -88,11 +92,13 @@ class Problem(Exception):
         kind: What went wrong.
         message: What to tell the caller: what is wrong and what would be right. Never a secret.
         retry_after: Whole seconds after which trying again makes sense, if at all.
+        termination: How the function's process ended, where that is the reason.
     """
 
     kind: Kind
     message: str
     retry_after: int | None = None
+    termination: Termination | None = None
 
     def __str__(self) -> str:
         return f"{self.kind.value}: {self.message}"

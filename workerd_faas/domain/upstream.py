@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 import attrs
 
+from workerd_faas.domain.termination import Verdict
+
 
 @attrs.define(eq=False)
 class Upstream:
     """
     A ready cell (or the API). The supervisor makes and retires it; the relay counts requests in
-    and out and keeps its idle connections.
+    and out and keeps its idle connections. When the process has ended, the supervisor says why.
 
     Attributes:
         address: Path of the unix socket.
@@ -17,6 +19,10 @@ class Upstream:
         in_flight: Requests and tunnels begun and not ended.
         served: Requests begun since it was made.
         retired: No new request may begin; see `retire`.
+        functions: Requests in flight by function. Those that have had none for a while are left out
+            when the process gives a sign of life.
+        abandoned: Functions with requests that nobody waits for any more, since then.
+        verdict: Why the process ended.
     """
 
     address: str
@@ -24,21 +30,33 @@ class Upstream:
     in_flight: int = 0
     served: int = 0
     retired: bool = False
+    functions: dict[str, int] = attrs.Factory(dict)
+    abandoned: set[str] = attrs.Factory(set)
+    verdict: Verdict | None = None
     _on_empty: list[Callable[[], None]] = attrs.Factory(list)
     _on_retired: list[Callable[[], None]] = attrs.Factory(list)
+    _on_ended: list[Callable[[Verdict], None]] = attrs.Factory(list)
 
-    def begin(self) -> None:
+    def begin(self, function: str = "") -> None:
         """
-        A request goes to it.
+        A request to this function goes to it.
         """
         self.in_flight += 1
         self.served += 1
+        functions = self.functions
+        functions[function] = functions.get(function, 0) + 1
 
-    def end(self) -> None:
+    def end(self, function: str = "", *, abandoned: bool = False) -> None:
         """
         That request is over, however it ended.
+
+        Args:
+            abandoned: Nobody waits for it any more, but the function may still run.
         """
         self.in_flight -= 1
+        self.functions[function] -= 1
+        if abandoned:
+            self.abandoned.add(function)
         if not self.in_flight:
             waiting, self._on_empty = self._on_empty, []
             for callback in waiting:
@@ -71,3 +89,37 @@ class Upstream:
             waiting, self._on_retired = self._on_retired, []
             for callback in waiting:
                 callback()
+
+    def sign_of_life(self) -> None:
+        """
+        It has just answered the supervisor: what was over by now is not what stops it later.
+        """
+        self.abandoned.clear()
+        self.functions = {name: count for name, count in self.functions.items() if count}
+
+    def ended(self, verdict: Verdict) -> None:
+        """
+        The process is gone. Called once, after `retire`.
+        """
+        self.verdict = verdict
+        waiting, self._on_ended = self._on_ended, []
+        for callback in waiting:
+            callback(verdict)
+
+    def when_ended(self, callback: Callable[[Verdict], None]) -> Callable[[], None]:
+        """
+        Call once when the process is gone, at once if it is.
+
+        Returns:
+            A function that takes the wish back.
+        """
+        if self.verdict is not None:
+            callback(self.verdict)
+            return lambda: None
+        self._on_ended.append(callback)
+
+        def take_back() -> None:
+            if callback in self._on_ended:
+                self._on_ended.remove(callback)
+
+        return take_back

@@ -7,6 +7,7 @@ from typing import Final
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.ingress.http1 import Malformed
+from workerd_faas.wire.headers import TERMINATION
 
 _STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.BAD_REQUEST: (400, 10001),
@@ -22,6 +23,8 @@ _STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.UPSTREAM_FAILED: (502, 10502),
     Kind.UNAVAILABLE: (503, 10503),
     Kind.UPSTREAM_TIMEOUT: (504, 10504),
+    Kind.TERMINATED: (503, 10505),
+    Kind.QUARANTINED: (503, 10506),
 }
 """The codes are those of `api.errors`, where they overlap."""
 
@@ -48,7 +51,11 @@ def problem_answer(
     extra = b""
     if problem.retry_after is not None:
         extra = b"retry-after: %d\r\n" % problem.retry_after
-    return _answer(status, code, problem.message, ray, date, extra + connection, head_only)
+    error: dict[str, object] = {"code": code, "message": problem.message}
+    if problem.termination is not None:
+        error["termination"] = problem.termination.value
+        extra += b"%s: %s\r\n" % (TERMINATION.encode(), problem.termination.value.encode())
+    return _answer(status, error, ray, date, extra + connection, head_only)
 
 
 def malformed_answer(malformed: Malformed, *, ray: bytes, date: bytes) -> bytes:
@@ -59,17 +66,22 @@ def malformed_answer(malformed: Malformed, *, ray: bytes, date: bytes) -> bytes:
     code = {400: 10001, 413: 10002}.get(status, 10000 + status)
     extra = b"retry-after: 1\r\n" if status == 503 else b""
     extra += b"connection: close\r\n"
-    return _answer(status, code, str(malformed), ray, date, extra, False)
+    return _answer(status, {"code": code, "message": str(malformed)}, ray, date, extra, False)
 
 
 def _answer(
-    status: int, code: int, message: str, ray: bytes, date: bytes, extra: bytes, head_only: bool
+    status: int,
+    error: Mapping[str, object],
+    ray: bytes,
+    date: bytes,
+    extra: bytes,
+    head_only: bool,
 ) -> bytes:
     body = json.dumps(
         {
             "success": False,
             "result": None,
-            "errors": [{"code": code, "message": message}],
+            "errors": [error],
             "messages": [],
             "request_id": ray.decode("ascii"),
         },

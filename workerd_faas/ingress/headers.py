@@ -18,7 +18,7 @@ from workerd_faas.ingress.field_names import LOWER_CASE
 from workerd_faas.ingress.hosts import Place
 from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 from workerd_faas.ingress.peers import Client
-from workerd_faas.wire.headers import RAY, ROUTE_AND_CF, VERSION_KEY
+from workerd_faas.wire.headers import OWN_PREFIX, RAY, ROUTE_AND_CF, VERSION_KEY
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -35,6 +35,7 @@ _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 _RAY: Final = RAY.encode()
+_NOT_FROM_FUNCTIONS: Final = (b"wfaas-", OWN_PREFIX.encode())
 _VERSION_KEY: Final = VERSION_KEY.encode()
 
 
@@ -170,7 +171,7 @@ def prepare_response(head: ResponseHead) -> Response:
             name in _HOP_BY_HOP
             or name in head.options
             or name == _RAY
-            or name.startswith(b"wfaas-")
+            or name.startswith(_NOT_FROM_FUNCTIONS)
         ):
             continue
         has_date = has_date or name == b"date"

@@ -26,9 +26,10 @@ from twisted.python.failure import Failure
 
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.config import SOCKET_NAME
+from workerd_faas.runtime.cpu import CpuMeter
 from workerd_faas.runtime.probe import Health, Prober
 from workerd_faas.runtime.process import Exit, ProcessOwner
-from workerd_faas.runtime.status import Usage, usage
+from workerd_faas.runtime.status import Usage, data_bytes, usage
 from workerd_faas.runtime.unix_http import NoAnswer
 
 _WORDS_KEPT: Final = 20
@@ -57,6 +58,7 @@ class Cause(enum.Enum):
     NOT_STARTED = "did not start in time"
     SPAWN_FAILED = "could not be started"
     OVER_LIMIT = "went over a limit"
+    OVER_CPU = "used too much CPU time"
 
 
 @attrs.frozen(kw_only=True)
@@ -97,6 +99,8 @@ class Death:
         in_flight: Requests that it took with it.
         resident: Bytes of memory that it had when it answered last.
         lived: Seconds since it was ready; None when it never was.
+        computed: Seconds of CPU time that it had had since it answered last, when it was killed.
+        data: Bytes of data that it had then, as `RLIMIT_DATA` counts them.
         last_words: The last lines on its standard error.
     """
 
@@ -105,6 +109,8 @@ class Death:
     in_flight: int
     lived: float | None
     resident: int = 0
+    computed: float = 0.0
+    data: int = 0
     last_words: tuple[str, ...] = ()
 
 
@@ -131,6 +137,8 @@ class Cell:
         reactor: Provides IReactorTime.
         spawn: Starts the process; raises OSError when it cannot.
         look: What the kernel says of a process.
+        weigh: How many bytes of data it says that a process has.
+        cpu: How much CPU time the process may have; None: as much as it gets.
         upstream: What the relay is given; retired when this is.
     """
 
@@ -142,6 +150,8 @@ class Cell:
     spawn: Callable[[ProcessOwner], IProcessTransport]
     owner: CellOwner
     look: Callable[[int | None], Usage] = usage
+    weigh: Callable[[int | None], int] = data_bytes
+    cpu: CpuMeter | None = None
     state: State = State.STARTING
     health: Health = attrs.Factory(Health)
     _transport: IProcessTransport | None = None
@@ -150,6 +160,8 @@ class Cell:
     _announced: bool = False
     _missed: int = 0
     _usage: Usage = attrs.Factory(Usage)
+    _computed: float = 0.0
+    _data: int = 0
     _asked_empty: bool = False
     _bound: IDelayedCall | None = None
     _next_ping: IDelayedCall | None = None
@@ -233,6 +245,7 @@ class Cell:
         self._missed = 0
         self._usage = self.look(self.pid)
         self.health = health
+        self.upstream.sign_of_life()
         if self.state is State.STARTING:
             self.state = State.READY
             self._ready_at = self.reactor.seconds()
@@ -241,6 +254,10 @@ class Cell:
             self.owner.cell_ready(self)
         elif self.state is State.DRAINING and self._asked_empty and not health.pending:
             self._terminate()
+        elif self.cpu is not None and self.cpu.over(
+            self.reactor.seconds(), self._usage.cpu, self.upstream.served
+        ):
+            self._kill(Cause.OVER_CPU)
         else:
             self._ask_later()
 
@@ -270,6 +287,8 @@ class Cell:
         self._signal("TERM")
 
     def _kill(self, cause: Cause) -> None:
+        self._computed = self.look(self.pid).cpu - self._usage.cpu
+        self._data = self.weigh(self.pid)
         self._stopping(cause)
         self._clear_bound()
         self._signal("KILL")
@@ -292,6 +311,8 @@ class Cell:
             in_flight=self.upstream.in_flight,
             lived=lived,
             resident=self._usage.resident,
+            computed=self._computed,
+            data=self._data,
             last_words=tuple(self._last_words),
         )
         self.upstream.retire()

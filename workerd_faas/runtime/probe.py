@@ -21,10 +21,12 @@ class Health:
         pending: Invocations that are not over: requests, open streams, `waitUntil` work, and
             reports that are on their way to the daemon.
         loaded: Versions in memory.
+        busy: The functions of these that have something pending.
     """
 
     pending: int = 0
     loaded: int = 0
+    busy: tuple[str, ...] = ()
 
 
 class Prober(Protocol):
@@ -62,6 +64,7 @@ def health(body: bytes) -> Health:
         return Health(
             pending=int(document.get("pending", 0)),
             loaded=int(document.get("loaded", 0)),
+            busy=tuple(str(name) for name in document.get("busy", ())),
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise NoAnswer("the answer is not a router's") from error

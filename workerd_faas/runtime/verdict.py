@@ -8,12 +8,12 @@ from urllib.parse import unquote
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import CheckReport, Code, ModuleKind
 from workerd_faas.domain.modules import RESERVED_PREFIX
+from workerd_faas.runtime.autopsy import MEMORY_WORDS
 from workerd_faas.runtime.cell import Cause, Death
 
 _MESSAGE_CHARACTERS: Final = 8000
 _HANDLERS: Final = 500
 _HANDLER_CHARACTERS: Final = 200
-_OUT_OF_MEMORY: Final = re.compile(r"out of memory|heap limit|bad_alloc|mmap|allocation", re.I)
 
 _MODULE_URL: Final = re.compile(r"file:///bundle/([^\s:()]*)")
 _EXPERIMENTAL: Final = re.compile(r"The compatibility flag (\S+) is experimental")
@@ -96,6 +96,6 @@ def fatal(death: Death, seconds: float) -> Problem:
         return invalid(
             f"Script startup exceeded CPU time limit: it has {seconds:g} s to load its modules."
         )
-    if any(_OUT_OF_MEMORY.search(line) for line in death.last_words):
+    if any(MEMORY_WORDS.search(line) for line in death.last_words):
         return invalid("Script startup exceeded memory limit.")
     return invalid(f"Script startup crashed the runtime ({death.how}).")

@@ -16,3 +16,18 @@ RAY: Final = "cf-ray"
 
 VERSION_KEY: Final = "cloudflare-workers-version-key"
 """A client's own key: requests that bring the same one get the same version of a deployment."""
+
+OWN_PREFIX: Final = "x-workerd-faas-"
+"""What the platform says of its own answers. No function's answer can have such a field."""
+
+TERMINATION: Final = OWN_PREFIX + "termination"
+"""Why there is no answer of the function: a `domain.termination.Termination`."""
+
+PROBLEM: Final = "wfaas-problem"
+"""Says in an answer to a cell that it is the relay's and not a function's."""
+
+CALLED: Final = "call:"
+"""
+Stands before the version's id in `ROUTE_AND_CF` when a function of another account calls. The
+request that it made is in the field `x-wfaas-call` then (js/elsewhere.js, js/called.js).
+"""

@@ -1,0 +1,177 @@
+"""
+How many requests a function and an account may have, at once and in a second. Pure: time is passed
+in. Every request pays for `enter` and `leave`, so these do as little as can be.
+"""
+
+import math
+from typing import Final
+
+import attrs
+
+from workerd_faas.domain.errors import Kind, Problem
+
+_BURST: Final = 2.0
+"""Seconds' worth of requests that may come at once after a pause."""
+
+_ROUNDING: Final = 1e-6
+
+
+@attrs.frozen(kw_only=True)
+class TrafficLimits:
+    """
+    None is no bound.
+
+    Attributes:
+        function_at_once: Requests of a function in flight; a WebSocket or a stream is one until it
+            ends.
+        account_at_once: The same of all functions of an account.
+        function_rate: Requests a second of a function, in the long run.
+        account_rate: The same of all functions of an account.
+    """
+
+    function_at_once: int = 1000
+    account_at_once: int = 2000
+    function_rate: float | None = None
+    account_rate: float | None = None
+
+
+@attrs.define(eq=False)
+class Meter:
+    """
+    The requests of an account, or of a function.
+
+    Attributes:
+        name: Of what.
+        in_flight: Requests that have entered and not left.
+        due: When the next request would come if they came at the rate: that far ahead of now the
+            requests have come already.
+        account: The account's meter, of a function.
+    """
+
+    name: str
+    account: "Meter"
+    in_flight: int = 0
+    due: float = 0.0
+
+
+def _own_meter(account_id: str) -> Meter:
+    # An account's has no other above it.
+    meter = Meter(account_id, None)  # type: ignore[arg-type]
+    meter.account = meter
+    return meter
+
+
+class Admission:
+    """
+    All meters.
+
+    Attributes:
+        limits: What they are held to.
+        rated: Some limit is a rate, so that `enter` needs to know the time.
+    """
+
+    def __init__(self, limits: TrafficLimits) -> None:
+        self.limits = limits
+        self.rated = limits.function_rate is not None or limits.account_rate is not None
+        self._function_at_once = limits.function_at_once
+        self._account_at_once = limits.account_at_once
+        self._functions: dict[str, Meter] = {}
+        self._accounts: dict[str, Meter] = {}
+        self.known = self._functions.get
+
+    def enter(self, account_id: str, function: str, now: float) -> Meter:
+        """
+        A request comes. What is returned is to be left exactly once.
+
+        Args:
+            now: Seconds on a clock that does not go back; any number unless `rated`.
+
+        Raises:
+            Problem: `TOO_MANY_REQUESTS`, with the time to come back.
+        """
+        meter = self._functions.get(function)
+        if meter is None or meter.account.name != account_id:
+            meter = self._new(account_id, function)
+        account = meter.account
+        if meter.in_flight >= self._function_at_once or account.in_flight >= self._account_at_once:
+            raise self._too_many(meter)
+        if self.rated:
+            self._charge(meter, now)
+        meter.in_flight += 1
+        account.in_flight += 1
+        return meter
+
+    @staticmethod
+    def leave(meter: Meter) -> None:
+        """
+        The request is over.
+        """
+        meter.in_flight -= 1
+        meter.account.in_flight -= 1
+
+    def in_flight(self, account_id: str) -> int:
+        """
+        Requests of an account.
+        """
+        meter = self._accounts.get(account_id)
+        return 0 if meter is None else meter.in_flight
+
+    def tidy(self, now: float) -> None:
+        """
+        Forget meters that say nothing: nothing is in flight, and the next request comes as the
+        first one did.
+        """
+        for name in [n for n, m in self._functions.items() if not m.in_flight and m.due <= now]:
+            del self._functions[name]
+        used = {meter.account.name for meter in self._functions.values()}
+        for name in [n for n, m in self._accounts.items() if n not in used and m.due <= now]:
+            del self._accounts[name]
+
+    def _new(self, account_id: str, function: str) -> Meter:
+        account = self._accounts.get(account_id)
+        if account is None:
+            account = self._accounts[account_id] = _own_meter(account_id)
+        meter = self._functions[function] = Meter(function, account)
+        return meter
+
+    def _charge(self, meter: Meter, now: float) -> None:
+        """
+        Raises:
+            Problem: see `enter`. Then neither has been charged.
+        """
+        account, limits = meter.account, self.limits
+        wait = max(
+            _ahead(meter, limits.function_rate, now), _ahead(account, limits.account_rate, now)
+        )
+        if wait > _ROUNDING:
+            raise Problem(
+                kind=Kind.TOO_MANY_REQUESTS,
+                message="Requests come faster than this function, or its account, may have them.",
+                retry_after=max(1, math.ceil(wait)),
+            )
+        if limits.function_rate is not None:
+            meter.due = max(meter.due, now) + 1 / limits.function_rate
+        if limits.account_rate is not None:
+            account.due = max(account.due, now) + 1 / limits.account_rate
+
+    def _too_many(self, meter: Meter) -> Problem:
+        whose = (
+            "This function has"
+            if meter.in_flight >= self._function_at_once
+            else "The functions of this account have"
+        )
+        return Problem(
+            kind=Kind.TOO_MANY_REQUESTS,
+            message=f"{whose} as many requests at once as allowed: try again in a moment.",
+            retry_after=1,
+        )
+
+
+def _ahead(meter: Meter, rate: float | None, now: float) -> float:
+    """
+    Seconds until one more request may come.
+    """
+    if rate is None:
+        return 0.0
+    # One request is always allowed, however low the rate.
+    return meter.due - now - max(0.0, _BURST - 1 / rate)
