@@ -186,21 +186,23 @@ class PlatformTestCase(TestCase):
         )
         urls = PublicUrls(scheme="http", base_domain="faas.test", port=8080)
         self.health: dict[str, Any] = {"database": {"ok": True}}
-        api = Api(
+        self.auth = KnownBearers()
+        self.bearers = self.auth.principals
+        self.api = api = Api(
             [
                 HomeRoutes(urls=urls, version="1.2.3", health=lambda: succeed(self.health)),
                 AssetRoutes(
-                    auth=KnownBearers(),
+                    auth=self.auth,
                     sessions=self.asset_sessions,
                     limits=self.asset_sessions.limits,
                     in_thread=deferToThread,
                 ),
-                SecretRoutes(auth=KnownBearers(), workers=self.workers, urls=urls),
+                SecretRoutes(auth=self.auth, workers=self.workers, urls=urls),
                 OlderWranglerRoutes(
-                    auth=KnownBearers(), workers=self.workers, urls=urls, limits=self.limits
+                    auth=self.auth, workers=self.workers, urls=urls, limits=self.limits
                 ),
                 ScriptRoutes(
-                    auth=KnownBearers(),
+                    auth=self.auth,
                     workers=self.workers,
                     urls=urls,
                     limits=self.limits,
@@ -208,7 +210,7 @@ class PlatformTestCase(TestCase):
                 ),
                 TailRoutes(
                     reactor=reactor,
-                    auth=KnownBearers(),
+                    auth=self.auth,
                     workers=self.workers,
                     tails=self.log.tails,
                     reader=LogReader(store=self.log_store, stacks=self.stacks),
@@ -216,7 +218,7 @@ class PlatformTestCase(TestCase):
                 ),
             ]
         )
-        site = api.site(reactor, max_upload=self.limits.body, known_by=[bearers(KnownBearers())])
+        site = api.site(reactor, max_upload=self.limits.body, known_by=[bearers(self.auth)])
         self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(lambda: maybeDeferred(self.port.stopListening))
 

@@ -127,3 +127,13 @@ def test_the_plugin_is_a_signpost() -> None:
     """twistd imports the plugin of every program it lists, so that ours imports nothing of ours."""
     plugin = ROOT / "twisted/plugins/workerd_faas_plugin.py"
     assert [full for _, full in imported(plugin)] == ["twisted.application.service.ServiceMaker"]
+
+
+def test_the_api_asks_who_it_is_in_one_place() -> None:
+    """A route that authenticates by itself would not hold API tokens to their scopes."""
+    askers = {
+        str(path.relative_to(PACKAGE))
+        for path in modules()
+        if room(path) == "api" and ".authenticate(" in path.read_text("utf-8")
+    }
+    assert askers == {"api/access.py", "api/request.py"}

@@ -261,7 +261,17 @@ class UserRoutesTests(WorldCase):
         self.assertRegex(secret, r"\Awft_[0-9A-Za-z]{49}\Z")
         self.assertEqual(
             sorted(made.result),
-            ["account", "created_on", "expires_on", "id", "last_used_on", "name", "value"],
+            [
+                "account",
+                "created_on",
+                "expires_on",
+                "functions",
+                "id",
+                "last_used_on",
+                "name",
+                "scopes",
+                "value",
+            ],
         )
         user = await world.api("GET", "/user", secret)
         self.assertEqual(user.result["email"], "alice@example.com")
@@ -399,3 +409,30 @@ class UserRoutesTests(WorldCase):
         ]
         self.assertEqual([len(page) for page in pages], [2, 2, 1, 0])
         self.assertEqual(len({each["id"] for page in pages for each in page}), 5)
+
+    async def test_a_token_cannot_do_more_than_was_asked_for(self) -> None:
+        """
+        Scopes and functions are kept and shown, hold for every request, and are not widened by
+        making another token.
+        """
+        world = await self.world()
+        login = (await world.login())["access_token"]
+        asked = {"name": "ci", "scopes": ["user_tokens:write", "workers:read"]}
+        made = await world.api("POST", "/user/tokens", login, json=asked)
+        self.assertEqual(made.result["scopes"], asked["scopes"])
+        secret = made.result["value"]
+        self.assertEqual((await world.api("GET", "/user", secret)).status, 200)
+        wide = await world.api("POST", "/user/tokens", secret, json={"name": "x"})
+        self.assertEqual(wide.status, 403)
+        narrow = {"name": "x", "scopes": ["workers:read"], "functions": ["shop"]}
+        child = await world.api("POST", "/user/tokens", secret, json=narrow)
+        self.assertEqual(child.result["functions"], ["shop"])
+        refused = await world.api("GET", "/user/tokens", child.result["value"])
+        self.assertEqual(refused.status, 403)
+        listed = await world.api("GET", "/user/tokens", login)
+        self.assertEqual(
+            [each["functions"] for each in listed.result if each["name"] == "x"], [["shop"]]
+        )
+        for wrong in ({"scopes": ["workers:everything"]}, {"functions": "shop"}):
+            answer = await world.api("POST", "/user/tokens", login, json={"name": "y", **wrong})
+            self.assertEqual(answer.status, 400)

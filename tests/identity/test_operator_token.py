@@ -103,6 +103,16 @@ def test_tokens_are_listed_and_revoked(directory: Path) -> None:
     assert json.loads(run("list", "--json").stdout) == []
 
 
+def test_a_token_may_be_narrow(directory: Path) -> None:
+    """
+    Scopes and functions are kept, and unknown ones are a usage error.
+    """
+    token = made("--account", "a", "--scope", "workers:write", "--function", "shop")
+    assert (token["scopes"], token["functions"]) == (["workers:write"], ["shop"])
+    assert run("create", "--account", "a", "--scope", "workers").exit_code == 2
+    assert run("create", "--account", "a", "--function", "No").exit_code == 2
+
+
 def test_an_unusable_directory_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

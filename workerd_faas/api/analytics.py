@@ -6,7 +6,8 @@ import attrs
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from workerd_faas.api.envelope import answer, header, number, query
+from workerd_faas.api.access import principal_of
+from workerd_faas.api.envelope import answer, number, query
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Principal, timestamp
 from workerd_faas.usecases.analytics.points import DataPoints
@@ -63,7 +64,7 @@ class AnalyticsRoutes:
             )
 
     async def _who(self, request: IRequest) -> Principal:
-        return await self.auth.authenticate(header(request, "authorization"))
+        return await principal_of(self.auth, request)
 
 
 def _moment(request: IRequest, name: str) -> datetime | None:

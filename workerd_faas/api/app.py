@@ -12,6 +12,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from workerd_faas.api.access import needing
 from workerd_faas.api.envelope import answer_problem
 from workerd_faas.api.request import ApiChannel, ApiRequest, Knows
 from workerd_faas.domain.errors import Kind, Problem
@@ -31,7 +32,8 @@ class Routes(Protocol):
 class StrictKlein(Klein):
     """
     Klein, where two handlers of one name are two handlers: by itself it knows them by their bare
-    names and lets the later one quietly take the place of the earlier.
+    names and lets the later one quietly take the place of the earlier. And where every route says
+    what it needs (`domain.permissions`).
     """
 
     def route(self, url: str, *args: Any, **options: Any) -> Any:
@@ -44,7 +46,7 @@ class StrictKlein(Klein):
             if endpoint in self.endpoints:
                 raise ValueError(f"two routes are called {endpoint}")
             decorate: Any = super(StrictKlein, self).route(url, *args, endpoint=endpoint, **options)
-            return decorate(handler)
+            return decorate(needing(url, handler, tuple(options["methods"])))
 
         return add
 
@@ -67,6 +69,12 @@ class Api:
         handle(Problem)(self._problem)
         handle(HTTPException)(self._unrouted)
         handle(Exception)(self._bug)
+
+    def rules(self) -> Iterable[Any]:
+        """
+        All routes, as werkzeug has them.
+        """
+        return self._klein.url_map.iter_rules()
 
     def resource(self) -> IResource:
         """

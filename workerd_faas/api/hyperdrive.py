@@ -6,7 +6,8 @@ import attrs
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from workerd_faas.api.envelope import answer, answer_page, header, read_json
+from workerd_faas.api.access import principal_of
+from workerd_faas.api.envelope import answer, answer_page, read_json
 from workerd_faas.domain.hyperdrive import Configuration
 from workerd_faas.domain.model import Principal, timestamp
 from workerd_faas.usecases.hyperdrive.verbs import Hyperdrives
@@ -61,7 +62,7 @@ class HyperdriveRoutes:
             return answer(request, None)
 
     async def _who(self, request: IRequest) -> Principal:
-        return await self.auth.authenticate(header(request, "authorization"))
+        return await principal_of(self.auth, request)
 
 
 def shown(value: Configuration) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from workerd_faas.api import shapes
+from workerd_faas.api.access import principal_of
 from workerd_faas.api.envelope import answer, answer_page, header, query, read_json, whole_body
 from workerd_faas.api.multipart import parse_multipart
 from workerd_faas.domain.errors import Kind, Problem
@@ -172,7 +173,7 @@ async def target_of(auth: Authenticator, request: IRequest, account: str, name: 
     Raises:
         Problem: `UNAUTHENTICATED`.
     """
-    principal = await auth.authenticate(header(request, "authorization"))
+    principal = await principal_of(auth, request)
     return Target(principal=principal, account_id=account, function=name)
 
 

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 from twisted.web.static import NoRangeStaticProducer
 
+from workerd_faas.api.access import principal_of
 from workerd_faas.api.envelope import (
     answer,
     answer_page,
-    header,
     query,
     read_any_json,
     read_json,
@@ -74,7 +74,7 @@ class D1Routes:
         self._register_transfers(app)
 
     async def _principal(self, request: IRequest) -> Principal:
-        return await self.auth.authenticate(header(request, "authorization"))
+        return await principal_of(self.auth, request)
 
     async def _database(self, request: IRequest, account: str, database: str) -> Resource:
         return await self.databases.find(await self._principal(request), account, database)

@@ -7,6 +7,7 @@ import attrs
 from klein import Klein
 from twisted.web.iweb import IRequest
 
+from workerd_faas.api.access import principal_of
 from workerd_faas.api.envelope import answer, answer_page, header, number, query, read_any_json
 from workerd_faas.api.multipart import parse_multipart
 from workerd_faas.api.paths import key_of
@@ -40,7 +41,7 @@ class KVRoutes:
         self._register_keys(app)
 
     async def _principal(self, request: IRequest) -> Principal:
-        return await self.auth.authenticate(header(request, "authorization"))
+        return await principal_of(self.auth, request)
 
     async def _space(self, request: IRequest, account: str, namespace: str) -> Space:
         return Space(

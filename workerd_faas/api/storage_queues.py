@@ -6,7 +6,8 @@ import attrs
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from workerd_faas.api.envelope import answer, answer_page, header, read_json
+from workerd_faas.api.access import principal_of
+from workerd_faas.api.envelope import answer, answer_page, read_json
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Principal, timestamp
 from workerd_faas.domain.resources import Resource, ResourceKind
@@ -42,7 +43,7 @@ class QueueRoutes:
         self._register_consumers(app)
 
     async def _principal(self, request: IRequest) -> Principal:
-        return await self.auth.authenticate(header(request, "authorization"))
+        return await principal_of(self.auth, request)
 
     async def _shown(self, queue: Resource) -> dict[str, Any]:
         return _queue(await self.queues.state(queue))

@@ -7,11 +7,13 @@ import attrs
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from workerd_faas.api.envelope import answer, answer_page, header, read_json
+from workerd_faas.api.access import principal_of
+from workerd_faas.api.envelope import answer, answer_page, read_json
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.identity import ApiToken, Session
 from workerd_faas.domain.model import Account, Principal, timestamp
 from workerd_faas.domain.oauth import CLIENTS
+from workerd_faas.domain.permissions import read_permissions
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.identity.machine_tokens import MachineTokens
 from workerd_faas.usecases.identity.sessions import Sessions
@@ -38,7 +40,7 @@ class UserRoutes:
         self._register_sessions(app)
 
     async def _principal(self, request: IRequest) -> Principal:
-        return await self.auth.authenticate(header(request, "authorization"))
+        return await principal_of(self.auth, request)
 
     def _register_user(self, app: Klein) -> None:
         @app.route("/user", methods=["GET"])
@@ -83,7 +85,8 @@ class UserRoutes:
             principal = await self._principal(request)
             document = read_json(request)
             expires_at = _moment(document.get("expires_on"))
-            new = await self.tokens.create(principal, document.get("name"), expires_at)
+            permissions = read_permissions(document.get("scopes"), document.get("functions"))
+            new = await self.tokens.create(principal, document.get("name"), expires_at, permissions)
             return answer(request, {**_token(new.token), "value": new.secret})
 
         @app.route("/user/tokens/<token>", methods=["DELETE"])
@@ -118,6 +121,7 @@ def _membership(account: Account) -> dict[str, Any]:
 
 
 def _token(token: ApiToken) -> dict[str, Any]:
+    functions = token.permissions.functions
     return {
         "id": token.id,
         "name": token.name,
@@ -125,6 +129,8 @@ def _token(token: ApiToken) -> dict[str, Any]:
         "last_used_on": timestamp(token.last_used_at) if token.last_used_at else None,
         "expires_on": timestamp(token.expires_at) if token.expires_at else None,
         "account": {"id": token.account.id, "name": token.account.name},
+        "scopes": sorted(token.permissions.scopes),
+        "functions": None if functions is None else sorted(functions),
     }
 
 

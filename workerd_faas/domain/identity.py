@@ -8,6 +8,7 @@ import attrs
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Account
+from workerd_faas.domain.permissions import EVERYTHING, Permissions
 
 ACCOUNT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _LONGEST_NAME: Final = 100
@@ -51,6 +52,7 @@ class ApiToken:
     Attributes:
         user: Who made it; None for one that the operator made.
         expires_at: None: it lives until it is revoked.
+        permissions: What it can be used for.
     """
 
     id: str
@@ -60,6 +62,7 @@ class ApiToken:
     created_at: datetime
     last_used_at: datetime | None
     expires_at: datetime | None
+    permissions: Permissions = EVERYTHING
 
 
 @attrs.frozen

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import attrs
 
+from workerd_faas.domain.permissions import EVERYTHING, Permissions
+
 JSON = Any
 """Any value that JSON can express, as `json.loads` gives it."""
 
@@ -46,6 +48,7 @@ class Principal:
         subject: A stable id of the user or machine, for logs and authorship.
         credential: The id of the session or API token that was used.
         email: The verified e-mail address, for display only; never an identity.
+        permissions: What it may do for its accounts; routes of the API hold it to them.
     """
 
     accounts: tuple[Account, ...]
@@ -53,6 +56,7 @@ class Principal:
     credential: str
     email: str | None = None
     by_token: bool = False
+    permissions: Permissions = EVERYTHING
 
     @property
     def author(self) -> str:

@@ -19,6 +19,7 @@ import click
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.identity import ApiToken
 from workerd_faas.domain.model import timestamp
+from workerd_faas.domain.permissions import SCOPES, read_permissions
 from workerd_faas.operator.options import source_options
 from workerd_faas.operator.partial import become_owner, data_directory
 from workerd_faas.store.database import FILE_NAME, DatabaseUnusable, connect, transact
@@ -105,13 +106,41 @@ def token() -> None:
     help="Name of an operator's account, made if it is new; or the id of any account.",
 )
 @click.option("--name", default="operator", show_default=True, help="What to call the token.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    metavar="SCOPE",
+    help=f"What it may do; may be repeated. One of: {', '.join(SCOPES)}. By default everything.",
+)
+@click.option(
+    "--function",
+    "functions",
+    multiple=True,
+    metavar="NAME",
+    help="It is for this function only; may be repeated. By default all of the account.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def create(dev: bool, env_file: str | None, account: str, name: str, as_json: bool) -> None:
+def create(
+    dev: bool,
+    env_file: str | None,
+    account: str,
+    name: str,
+    scopes: tuple[str, ...],
+    functions: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """
     Make a token and print it, this once.
     """
+    try:
+        permissions = read_permissions(scopes or None, functions or None)
+    except Problem as problem:
+        raise click.UsageError(problem.message) from problem
     new = with_tokens(
-        data_directory(dev, env_file), lambda tokens: tokens.create_as_operator(account, name)
+        data_directory(dev, env_file),
+        lambda tokens: tokens.create_as_operator(account, name, permissions),
     )
     if as_json:
         click.echo(json.dumps({"token": new.secret, **_described(new.token)}, indent=2))
@@ -155,6 +184,7 @@ def revoke(dev: bool, env_file: str | None, token_id: str) -> None:
 
 
 def _described(each: ApiToken) -> dict[str, Any]:
+    functions = each.permissions.functions
     return {
         "id": each.id,
         "name": each.name,
@@ -163,6 +193,8 @@ def _described(each: ApiToken) -> dict[str, Any]:
         "created_on": timestamp(each.created_at),
         "last_used_on": timestamp(each.last_used_at) if each.last_used_at else None,
         "expires_on": timestamp(each.expires_at) if each.expires_at else None,
+        "scopes": sorted(each.permissions.scopes),
+        "functions": None if functions is None else sorted(functions),
     }
 
 

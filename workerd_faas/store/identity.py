@@ -11,7 +11,15 @@ from workerd_faas.domain.identity import ApiToken, Session, User
 from workerd_faas.domain.idtoken import Identity
 from workerd_faas.domain.model import Account, timestamp
 from workerd_faas.store import device_sql
-from workerd_faas.store.identity_rows import CODE, SESSION, TOKENS, USER, session_of, token_of
+from workerd_faas.store.identity_rows import (
+    CODE,
+    SESSION,
+    TOKENS,
+    USER,
+    session_of,
+    token_of,
+    words_of,
+)
 from workerd_faas.store.identity_sql import (
     find_account,
     find_session,
@@ -213,12 +221,14 @@ class SQLIdentity:
             token.user.id if token.user else None,
             timestamp(token.created_at),
             timestamp(token.expires_at) if token.expires_at else None,
+            *words_of(token.permissions),
         )
         await self._database.run(
             lambda cursor: cursor.execute(
                 "INSERT INTO api_tokens"
-                " (id, digest, name, account_id, user_id, created_at, expires_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                " (id, digest, name, account_id, user_id, created_at, expires_at,"
+                " scopes, functions)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
         )

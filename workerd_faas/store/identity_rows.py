@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from workerd_faas.domain.identity import ApiToken, Session, User
 from workerd_faas.domain.model import Account
+from workerd_faas.domain.permissions import EVERYTHING, Permissions
 from workerd_faas.usecases.identity.ports import StoredCode
 
 CODE: Final = "digest, user_id, client_id, redirect_uri, challenge, scope, expires_at"
@@ -22,7 +23,7 @@ USER: Final = (
 
 TOKENS: Final = (
     "api_tokens.id, api_tokens.name, accounts.id, accounts.name, api_tokens.created_at,"
-    " api_tokens.last_used_at, api_tokens.expires_at"
+    " api_tokens.last_used_at, api_tokens.expires_at, api_tokens.scopes, api_tokens.functions"
 )
 """Of `api_tokens` joined with `accounts`."""
 
@@ -76,7 +77,8 @@ def token_of(row: Sequence[Any]) -> ApiToken:
     """
     A token, from the columns of `TOKENS` and then those of `USER` (all NULL without one).
     """
-    id_, name, account_id, account_name, created_at, last_used_at, expires_at, *user = row
+    id_, name, account_id, account_name, created_at, last_used_at, expires_at, *more = row
+    scopes, functions, *user = more
     return ApiToken(
         id=id_,
         name=name,
@@ -85,4 +87,19 @@ def token_of(row: Sequence[Any]) -> ApiToken:
         created_at=datetime.fromisoformat(created_at),
         last_used_at=None if last_used_at is None else datetime.fromisoformat(last_used_at),
         expires_at=None if expires_at is None else datetime.fromisoformat(expires_at),
+        permissions=Permissions(
+            scopes=EVERYTHING.scopes if scopes is None else frozenset(scopes.split()),
+            functions=None if functions is None else frozenset(functions.split()),
+        ),
+    )
+
+
+def words_of(permissions: Permissions) -> tuple[str | None, str | None]:
+    """
+    The columns `scopes` and `functions` of `api_tokens`.
+    """
+    scopes, functions = permissions.scopes, permissions.functions
+    return (
+        None if permissions == EVERYTHING else " ".join(sorted(scopes)),
+        None if functions is None else " ".join(sorted(functions)),
     )

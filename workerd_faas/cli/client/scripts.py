@@ -83,13 +83,25 @@ class UserApi:
         """
         return _records(self.api.get("user", "tokens"))
 
-    def create_token(self, name: str, expires_on: str | None) -> Record:
+    def create_token(
+        self, name: str, expires_on: str | None, scopes: Sequence[str], functions: Sequence[str]
+    ) -> Record:
         """
         Make an API token; the answer is the only place where its value is ever seen.
+
+        Args:
+            name: For people.
+            expires_on: A time stamp; None for never.
+            scopes: What it may do; without any, everything.
+            functions: The only ones that it is for; without any, all.
         """
-        document = {"name": name}
+        document: dict[str, object] = {"name": name}
         if expires_on is not None:
             document["expires_on"] = expires_on
+        if scopes:
+            document["scopes"] = list(scopes)
+        if functions:
+            document["functions"] = list(functions)
         return _record(self.api.call("POST", "user", "tokens", document=document))
 
     def revoke_token(self, token_id: str) -> None:

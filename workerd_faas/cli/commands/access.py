@@ -2,12 +2,14 @@
 
 import datetime
 import re
+from typing import Any
 
 import click
 
 from workerd_faas.cli.app import App, json_option, pass_app
 from workerd_faas.cli.failure import Failure, usage
 from workerd_faas.cli.terminal import note, say, show_json, show_table, when, working
+from workerd_faas.domain.permissions import EVERYTHING, SCOPES
 
 
 @click.group()
@@ -44,20 +46,52 @@ def parse_expiry(text: str, now: datetime.datetime) -> str:
     epilog="""\b
 Examples:
   wrkst token create ci
-  wrkst token create deploy-bot --expires 90d --json""",
+  wrkst token create deploy-bot --function shop --function shop-api --expires 90d
+  wrkst token create dashboard --read-only --json""",
 )
 @click.argument("name")
 @click.option("--expires", metavar="WHEN", help="90d, or a date; by default never.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    metavar="SCOPE",
+    help=f"What it may do; may be repeated. One of: {', '.join(SCOPES)}. By default everything.",
+)
+@click.option("--read-only", is_flag=True, help="All scopes that end in :read.")
+@click.option(
+    "--function",
+    "functions",
+    multiple=True,
+    metavar="NAME",
+    help="It is for this function only; may be repeated. By default all of the account.",
+)
 @json_option
 @pass_app
-def create_token(app: App, name: str, expires: str | None, as_json: bool) -> None:
+def create_token(
+    app: App,
+    name: str,
+    expires: str | None,
+    scopes: tuple[str, ...],
+    read_only: bool,
+    functions: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """
     Make an API token called NAME. It is shown this one time.
+
+    A token may deploy code, and code may use all data of its account: a token for one function
+    keeps accidents away from the others, not an attacker.
     """
+    if read_only and scopes:
+        raise usage("--read-only says which scopes: leave out --scope.")
+    if read_only:
+        scopes = tuple(scope for scope in SCOPES if scope.endswith(":read"))
     now = datetime.datetime.now(datetime.UTC)
     expires_on = None if expires is None else parse_expiry(expires, now)
     with working("asking"):
-        made = app.user.create_token(name, expires_on)
+        made = app.user.create_token(name, expires_on, scopes, functions)
     if as_json:
         show_json(made)
         return
@@ -78,7 +112,7 @@ def list_tokens(app: App, as_json: bool) -> None:
         show_json(found)
         return
     show_table(
-        ("ID", "NAME", "CREATED", "LAST USED", "EXPIRES"),
+        ("ID", "NAME", "CREATED", "LAST USED", "EXPIRES", "SCOPES", "FUNCTIONS"),
         (
             (
                 str(each.get("id")),
@@ -86,10 +120,18 @@ def list_tokens(app: App, as_json: bool) -> None:
                 when(each.get("created_on")),
                 when(each.get("last_used_on")),
                 when(each.get("expires_on")),
+                _scopes(each.get("scopes")),
+                ", ".join(each.get("functions") or ("all",)),
             )
             for each in found
         ),
     )
+
+
+def _scopes(scopes: Any) -> str:
+    if not isinstance(scopes, list):
+        return ""
+    return "everything" if EVERYTHING.scopes <= set(scopes) else ", ".join(map(str, scopes))
 
 
 @token.command("revoke")

@@ -87,6 +87,7 @@ class BearerAuthenticator:
             credential=token.id,
             email=user.email if user else None,
             by_token=True,
+            permissions=token.permissions,
         )
 
 

@@ -11,6 +11,7 @@ from workerd_faas.domain.credentials import CredentialKind, digest, write_creden
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.identity import ApiToken, User, check_token_name
 from workerd_faas.domain.model import Account, Principal
+from workerd_faas.domain.permissions import EVERYTHING, Permissions
 from workerd_faas.usecases import ports
 from workerd_faas.usecases.identity.ports import IdentityStore
 
@@ -37,16 +38,25 @@ class MachineTokens:
     clock: ports.WallClock
 
     async def create(
-        self, principal: Principal, name: object, expires_at: datetime | None
+        self,
+        principal: Principal,
+        name: object,
+        expires_at: datetime | None,
+        permissions: Permissions = EVERYTHING,
     ) -> NewToken:
         """
         Make a token for the principal's account. One that is made with another token does not
-        outlive that one.
+        outlive that one, and can do no more.
 
         Raises:
-            Problem: `BAD_REQUEST`.
+            Problem: `BAD_REQUEST`, `FORBIDDEN`.
         """
         label = check_token_name(name)
+        if not principal.permissions.cover(permissions):
+            raise Problem(
+                kind=Kind.FORBIDDEN,
+                message="A token cannot make one that may do more than itself: name its scopes.",
+            )
         now = self.clock.now()
         if expires_at is not None and expires_at <= now:
             raise Problem(kind=Kind.BAD_REQUEST, message="expires_on must be in the future.")
@@ -63,9 +73,11 @@ class MachineTokens:
             if found is None:
                 raise Problem(kind=Kind.UNAUTHENTICATED, message="Authentication error")
             user = found[0]
-        return await self._make(account, user, label, expires_at)
+        return await self._make(account, user, label, expires_at, permissions)
 
-    async def create_as_operator(self, account_name: str, name: object) -> NewToken:
+    async def create_as_operator(
+        self, account_name: str, name: object, permissions: Permissions = EVERYTHING
+    ) -> NewToken:
         """
         Make a token for the account that the operator named, which is made if it is new.
 
@@ -74,10 +86,15 @@ class MachineTokens:
         """
         label = check_token_name(name)
         account = await self.store.operator_account(account_name, self.clock.now())
-        return await self._make(account, None, label, None)
+        return await self._make(account, None, label, None, permissions)
 
     async def _make(
-        self, account: Account, user: User | None, name: str, expires_at: datetime | None
+        self,
+        account: Account,
+        user: User | None,
+        name: str,
+        expires_at: datetime | None,
+        permissions: Permissions,
     ) -> NewToken:
         secret = write_credential(CredentialKind.API, secrets.token_bytes(32))
         token = ApiToken(
@@ -88,6 +105,7 @@ class MachineTokens:
             created_at=self.clock.now(),
             last_used_at=None,
             expires_at=expires_at,
+            permissions=permissions,
         )
         await self.store.add_token(token, digest(secret))
         self.log.info(

@@ -1,0 +1,49 @@
+"""Who makes a request, and whether this route is open to them."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from twisted.web.iweb import IRequest
+
+from workerd_faas.api.envelope import header
+from workerd_faas.domain.model import Principal
+from workerd_faas.domain.permissions import needed
+from workerd_faas.usecases.ports import Authenticator
+
+Handler = Callable[..., Any]
+
+
+def needing(rule: str, handler: Handler, methods: tuple[str, ...]) -> Handler:
+    """
+    A handler whose requests know what their route needs, for `principal_of`.
+
+    Args:
+        rule: The route's path. Its parameter `name` is a function.
+        handler: Answers requests.
+        methods: What the route takes.
+
+    Raises:
+        ValueError: nobody has said what the route needs.
+    """
+    scopes = {method: needed(method, rule) for method in (*methods, "HEAD")}
+
+    @wraps(handler)
+    def handle(request: Any, *args: Any, **kwargs: Any) -> Any:
+        request.needs = (scopes[request.method.decode("ascii")], kwargs.get("name"))
+        return handler(request, *args, **kwargs)
+
+    return handle
+
+
+async def principal_of(auth: Authenticator, request: IRequest) -> Principal:
+    """
+    Who makes this request.
+
+    Raises:
+        Problem: `UNAUTHENTICATED`; `FORBIDDEN` when the credential is not good for this route.
+    """
+    principal = await auth.authenticate(header(request, "authorization"))
+    needs: tuple[str, str | None] = request.needs  # type: ignore[attr-defined]
+    principal.permissions.check(*needs)
+    return principal
