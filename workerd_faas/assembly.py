@@ -47,7 +47,7 @@ from workerd_faas.oidc.devprovider.routes import DevProviderRoutes
 from workerd_faas.oidc.http import provider_agent
 from workerd_faas.oidc.metadata import ProviderSettings
 from workerd_faas.oidc.relyingparty import RelyingParty
-from workerd_faas.runtime import binary
+from workerd_faas.runtime import binary, leftovers, walls
 from workerd_faas.runtime.check import CheckCells, CheckOptions
 from workerd_faas.runtime.fleet import Fleet, FleetOptions, Isolation
 from workerd_faas.runtime.resolver import MachineResolver
@@ -134,8 +134,14 @@ def build(reactor: Any, settings: Settings) -> IService:
         SystemExit: something that the daemon cannot do without is not there; says what.
     """
     try:
-        return _Assembly(reactor, settings).service()
-    except (OSError, NotLocal, binary.NoWorkerd, keyfile.KeyFileUnusable) as error:
+        return _Assembly(reactor, settings).service(command)
+    except (
+        OSError,
+        NotLocal,
+        binary.NoWorkerd,
+        walls.NoWall,
+        keyfile.KeyFileUnusable,
+    ) as error:
         raise SystemExit(f"workerd-faas cannot start: {error}") from error
 
 
@@ -168,6 +174,9 @@ class _Assembly:
         self._make_logs()
         self._make_sites()
         self._make_storage()
+        self.walls = walls.build(
+            walls.Sandbox(settings.sandbox), settings.cell_uids, settings.data_dir
+        )
         self._make_runtime()
         self.workers = self._workers()
         self._make_login()
@@ -288,6 +297,7 @@ class _Assembly:
         self.queues = Queues(inventory=self.inventory, table=self.consumers)
 
     def _storage_areas(self) -> list[Routes]:
+            walls=self.walls,
         return [
             KVRoutes(
                 auth=self.auth, inventory=self.inventory, values=Values(inventory=self.inventory)
@@ -340,6 +350,7 @@ class _Assembly:
             resolver=MachineResolver(self.reactor),
             gates=self.fleet,
             reactor=self.reactor,
+            walls=self.walls,
         )
         self.tails.changed = self.fleet.tails_changed
         self.ties = Ties(store=self.tie_store, routes=self.routes, notices=self.fleet)
@@ -376,6 +387,30 @@ class _Assembly:
         keys = Keys.from_secret(self._secret().encode())
         policy = LoginPolicy(rules=frozenset(settings.login_allow))
         issuer = settings.public.api
+            walls=self.walls,
+        )
+
+    def _make_ties(self) -> None:
+        self.granted = GrantTable(self.routes)
+        self.call_grants = CallGrants(
+            catalog=self.catalog,
+            store=SQLGrants(self.database),
+            table=self.granted,
+            work=self.jobs,
+            clock=self.clock,
+        )
+        self.fleet.calls = self.call_doors = call_doors(
+            reactor=self.reactor,
+            cells=self.fleet,
+            routes=self.routes,
+            rights=self.granted,
+            limits=RelayLimits(first_byte_seconds=self.settings.response_timeout),
+        )
+        self.ties = Ties(
+            store=self.tie_store,
+            routes=self.routes,
+            notices=self.fleet,
+            granting=self.granted.granting,
         self.dev_provider = None if settings.provider else self._dev_provider(issuer)
         self.relying_party = RelyingParty(
             settings=self._provider_settings(issuer),

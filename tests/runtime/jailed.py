@@ -47,6 +47,12 @@ def probe(directory: Path) -> dict[str, Any]:
         "oom_score_adj": 500,
         "readable": [sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve()), *READABLE],
         "connect": False,
+        "landlock": True,
+        "handed": [],
+        "writable": [],
+        "processes": 8192,
+        "uid": None,
+        "program": sys.executable,
         "argv": [sys.executable, "-I", "-c", _TRY, str(secret)],
     }
     done = subprocess.run(jail.command(spec), capture_output=True, check=True, timeout=20)

@@ -1,7 +1,9 @@
 """What the tests of the runtime share: a real workerd, versions in memory, a client."""
 
+import functools
 import io
 import json
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,8 @@ from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import binary
 from workerd_faas.runtime.fleet import Fleet, FleetOptions
+from workerd_faas.runtime.uids import Uids
+from workerd_faas.runtime.walls import Walls, users_for
 from workerd_faas.wire.bundle import load_document_for_check
 
 ACCOUNT = "a" * 32
@@ -37,6 +41,27 @@ def workerd() -> Path:
     The project's own workerd.
     """
     return binary.find().path
+
+
+def walls() -> Walls:
+    """
+    What stands around cells where the tests run.
+    """
+    return Walls(uids=_uids())
+
+
+@functools.cache
+def _uids() -> Uids | None:
+    users = users_for(None, Path("/tests") / str(os.getpid()))
+    if users is None:
+        return None
+    descriptor, name = tempfile.mkstemp()
+    os.close(descriptor)
+    path = Path(name)
+    try:
+        return Uids.between(*users, path)
+    finally:
+        path.unlink()
 
 
 def module(name: str, content: str | bytes, kind: ModuleKind = ModuleKind.ESM) -> Module:
@@ -298,7 +323,7 @@ class RealCase(unittest.TestCase):
         self.events = RecordingEvents()
         self.targets = MemoryTargets()
 
-    async def fleet(self, **options: Any) -> Fleet:
+    async def fleet(self, bwrap: Path | None = None, **options: Any) -> Fleet:
         """
         A started fleet that is stopped when the test ends.
         """
@@ -309,6 +334,7 @@ class RealCase(unittest.TestCase):
             loader=self.loader,
             events=self.events,
             targets=self.targets,
+            walls=attrs.evolve(walls(), bwrap=bwrap),
             options=FleetOptions(**options),
         )
         await fleet.start()

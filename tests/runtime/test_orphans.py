@@ -80,7 +80,6 @@ def test_a_cell_whose_daemon_has_gone_does_not_begin(directory: Path) -> None:
     launch = Launch(
         binary=workerd(),
         directory=directory,
-        config=directory / "workerd.capnp",
         memory=1 << 27,
         connect=False,
     )
@@ -104,7 +103,8 @@ def test_leftovers_of_this_directory_are_killed(directory: Path) -> None:
             'using W = import "/workerd/workerd.capnp"; const c :W.Config = (sockets = ['
             f'(name = "s", address = "unix:{folder}/s", service = "internet", http = ())]);'
         )
-        processes.append(subprocess.Popen([workerd(), "serve", str(config)]))
+        argv = [str(folder / "c1" / "workerd"), "serve", str(config)]
+        processes.append(subprocess.Popen(argv, executable=workerd()))
     try:
         deadline = time.monotonic() + 20
         while not ((mine / "s").exists() and (other / "s").exists()):
@@ -125,14 +125,15 @@ def test_only_cells_are_taken_for_cells(directory: Path) -> None:
     """
     Command lines that merely mention the directory are nobody's cell.
     """
-    config = os.fsencode(directory / "c1" / "workerd.capnp")
+    cell = os.fsencode(directory / "c1" / "workerd")
     for argv, expected in (
-        ([b"/x/workerd", b"serve", b"--experimental", config, b""], True),
-        ([b"/usr/bin/vim", b"serve", config], False),
-        ([b"/x/workerd", b"compile", config], False),
-        ([b"/x/workerd", b"serve", config + b".bak"], False),
-        ([b"/x/workerd", b"serve", os.fsencode(directory / "workerd.capnp")], False),
-        ([b"/x/workerd", b"serve", os.fsencode(directory / "a" / "b" / "workerd.capnp")], False),
+        ([cell, b"serve", b"--experimental", b"/proc/self/cwd/workerd.capnp", b""], True),
+        ([b"/usr/bin/vim", b"serve", cell], False),
+        ([cell, b"compile"], False),
+        ([cell], False),
+        ([cell + b".bak", b"serve"], False),
+        ([os.fsencode(directory / "workerd"), b"serve"], False),
+        ([os.fsencode(directory / "a" / "b" / "workerd"), b"serve"], False),
         ([b""], False),
         ([], False),
     ):

@@ -13,7 +13,7 @@ from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.cell import Cell, Death, Times
 from workerd_faas.runtime.config import quoted
 from workerd_faas.runtime.probe import Health
-from workerd_faas.runtime.process import MIB, Launch, spawn
+from workerd_faas.runtime.process import CONFIG, MIB, Launch, spawn
 from workerd_faas.runtime.state.config import StateCell, render_state_cell
 
 WORKERS: Final = Path(__file__).parent / "same"
@@ -120,12 +120,11 @@ class SameTests(StateCase):
         launch = Launch(
             binary=workerd(),
             directory=folder,
-            config=folder / "workerd.capnp",
             memory=256 * MIB,
             connect=False,
             writable=(folder,),
         )
-        launch.config.write_text(config)
+        (folder / CONFIG).write_text(config)
         owner = _Owner()
         upstream = Upstream(str(folder / "h"), "native")
         cell = Cell(

@@ -17,16 +17,18 @@ from twisted.logger import Logger
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import CheckReport, Code
 from workerd_faas.domain.upstream import Upstream
-from workerd_faas.runtime import javascript, leftovers, verdict
+from workerd_faas.runtime import javascript, leftovers, uids, verdict
 from workerd_faas.runtime.cell import Cause, Cell, CellOwner, Death, Times
 from workerd_faas.runtime.config import CheckCell, render_check_cell
 from workerd_faas.runtime.probe import SocketProber
-from workerd_faas.runtime.process import MIB, Exit, Launch, ProcessOwner, spawn
+from workerd_faas.runtime.process import CONFIG, MIB, Exit, Launch, ProcessOwner, spawn
 from workerd_faas.runtime.status import cpu_seconds
 from workerd_faas.runtime.unix_http import NoAnswer, ask
+from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.ports import Checker
 from workerd_faas.wire.bundle import load_document_for_check
 
+_LISTEN: Final = Path("h")
 _ATTEMPTS: Final = 2
 _LOOK: Final = 0.1
 _WALL_FACTOR: Final = 3
@@ -61,8 +63,10 @@ class _Bench:
     """
 
     directory: Path
+    walls: Walls
     all: "set[_Bench]"
     cell: Cell | None = None
+    uid: int | None = None
     ready: bool = False
     death: Death | None = None
     _waiting: "list[Deferred[None]]" = attrs.Factory(list)
@@ -81,7 +85,21 @@ class _Bench:
         self.death = death
         self.all.discard(self)
         shutil.rmtree(self.directory, ignore_errors=True)
+        uid, self.uid = self.uid, None
+        if self.walls.uids is not None and uid is not None:
+            self.walls.uids.give_back(uid)
         self._tell()
+
+    def give_directory(self) -> None:
+        """
+        Let the process be a user of its own, if it may.
+
+        Raises:
+            OSError: it cannot.
+        """
+        if self.walls.uids is not None:
+            self.uid = self.walls.uids.take()
+            uids.give(self.directory, self.uid)
 
     def _tell(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -122,6 +140,7 @@ class CheckCells:
     binary: Path
     directory: Path
     options: CheckOptions = attrs.Factory(CheckOptions)
+    walls: Walls = attrs.Factory(Walls)
     _turns: DeferredSemaphore = attrs.field(init=False)
     _sources: tuple[tuple[str, str], ...] = ()
     _spare: _Bench | None = None
@@ -227,22 +246,24 @@ class CheckCells:
     def _make(self) -> _Bench:
         self._made += 1
         directory = self.directory / f"k{self._made}"
-        listen = directory / "h"
+        listen = directory / _LISTEN
         launch = Launch(
             binary=self.binary,
             directory=directory,
-            config=directory / "workerd.capnp",
             memory=self.options.memory,
             connect=False,
+            landlock=self.walls.landlock,
+            bwrap=self.walls.bwrap,
         )
-        config = render_check_cell(CheckCell(listen=listen, modules=self._sources))
+        config = render_check_cell(CheckCell(listen=_LISTEN, modules=self._sources))
 
         def start_process(process: ProcessOwner) -> IProcessTransport:
             directory.mkdir(mode=0o700)
-            launch.config.write_text(config, encoding="utf-8")
-            return spawn(self.reactor, launch, process)
+            (directory / CONFIG).write_text(config, encoding="utf-8")
+            bench.give_directory()
+            return spawn(self.reactor, attrs.evolve(launch, uid=bench.uid), process)
 
-        bench = _Bench(directory, self._benches)
+        bench = _Bench(directory, self.walls, self._benches)
         bench.cell = Cell(
             reactor=self.reactor,
             label=f"check cell {self._made}",

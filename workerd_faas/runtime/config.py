@@ -52,9 +52,11 @@ class FunctionCell:
     What a cell that runs functions is made of.
 
     Attributes:
-        listen: The unix socket it answers on.
+        listen: The unix socket it answers on. Paths of sockets may be relative to its working
+            directory.
         daemon: The unix socket of the daemon for this cell.
         state: The unix socket behind which the state cells are, if it may use any.
+        calls: The unix socket behind which other accounts' functions are, if it may call any.
         loaded_versions: How many versions its router keeps loaded.
         files: The directory with the account's files of sites, if it may serve sites.
         files_of_all: Whether there is a directory for each account in it.
@@ -66,6 +68,7 @@ class FunctionCell:
     egress: Egress
     loaded_versions: int
     state: Path | None = None
+    calls: Path | None = None
     files: Path | None = None
     files_of_all: bool = False
 
@@ -104,6 +107,9 @@ def render_function_cell(cell: FunctionCell) -> str:
             '(name = "CODEC", queue = (name = "main", entrypoint = "Codec"))',
             f'(name = "D1_TEMPLATE", wrapped = {template})',
         ]
+    if cell.calls is not None:
+        services.append(f'(name = "calls", external = (address = {_unix(cell.calls)}, http = ()))')
+        bindings.append('(name = "CALLS", service = "calls")')
     if cell.files is not None:
         services.append(f'(name = "files", disk = (path = {quoted(str(cell.files))}))')
         bindings += [

@@ -34,6 +34,7 @@ from workerd_faas.runtime.unix_http import NoAnswer
 from workerd_faas.usecases.hyperdrive.ports import Gates
 from workerd_faas.usecases.ports import (
     CallTargets,
+from workerd_faas.runtime.walls import Walls
     CellNotices,
     Cells,
     Doors,
@@ -140,6 +141,7 @@ class Fleet:
     _slots: dict[str, Slot] = attrs.Factory(dict)
     _openings: Openings = attrs.Factory(dict)
     _houses: dict[Cell, House] = attrs.Factory(dict)
+        walls: What stands around each cell.
     _queued: dict[Slot, None] = attrs.Factory(dict)
     _made: int = 0
     _crashed: int = 0
@@ -152,6 +154,7 @@ class Fleet:
     @_key.default
     def _key_of_isolation(self) -> Callable[[Route], str]:
         return _KEYS[self.options.isolation]
+    walls: Walls = attrs.Factory(Walls)
 
     async def start(self) -> None:
         """
@@ -209,6 +212,7 @@ class Fleet:
         named = (*self.options.egress_allow, *self.options.database_allow)
         return egress.may_reach(address, named, self._own_addresses())
 
+            walls=self.walls,
     async def open_for(self, account_id: str, addresses: frozenset[egress.Address]) -> None:
         """
         See `Gates`.

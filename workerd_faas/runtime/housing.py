@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import maybeDeferred
@@ -11,14 +11,15 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProcessTransport
 
 from workerd_faas.domain.upstream import Upstream
-from workerd_faas.runtime import daemon_socket
+from workerd_faas.runtime import daemon_socket, uids
 from workerd_faas.runtime.budget import Budget
 from workerd_faas.runtime.cell import Cell, CellOwner, Times
 from workerd_faas.runtime.config import FunctionCell, render_function_cell
 from workerd_faas.runtime.egress import Egress
 from workerd_faas.runtime.probe import SocketProber
-from workerd_faas.runtime.process import Launch, ProcessOwner, spawn
+from workerd_faas.runtime.process import CONFIG, Launch, ProcessOwner, handed, spawn
 from workerd_faas.runtime.site_files import SiteFiles
+from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.ports import (
     CallTargets,
     Door,
@@ -27,6 +28,15 @@ from workerd_faas.usecases.ports import (
     PointSink,
     VersionLoader,
 )
+
+_LISTEN: Final = Path("h")
+_DAEMON: Final = Path("d")
+_STATE: Final = Path("s")
+_CALLS: Final = Path("n")
+"""
+Sockets in a cell's directory: its own, the daemon's, the one to the state cells, the one to
+functions of other accounts.
+"""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -37,14 +47,15 @@ class House:
     Attributes:
         account_id: Whose versions the cell may load; None: everybody's.
         doors: Makes its way to the state cells; None: it has none.
-        files: The files of sites that it may read.
+        calls: Makes its way to functions of other accounts; None: it has none.
+        files: Whether it may read files of sites: those in the first folder of the launch.
         called: The functions that it has asked about, since its functions call them.
         reports: What all cells together may report.
     """
 
     reactor: Any
     launch: Launch
-    listen: Path
+    walls: Walls
     modules: tuple[tuple[str, str], ...]
     egress: Egress
     loaded_versions: int
@@ -55,10 +66,18 @@ class House:
     reports: Budget
     doors: Doors | None = None
     points: PointSink | None = None
-    files: Path | None = None
+    files: bool = False
     called: set[str] = attrs.Factory(set)
     _door: IListeningPort | None = None
-    _state: Door | None = None
+    _opened: list[Door] = attrs.Factory(list)
+    _uid: int | None = None
+
+    @property
+    def socket(self) -> Path:
+        """
+        Where the cell answers.
+        """
+        return self.launch.directory / _LISTEN
 
     def spawn(self, process: ProcessOwner) -> IProcessTransport:
         """
@@ -72,7 +91,7 @@ class House:
         try:
             self._door = daemon_socket.listen(
                 self.reactor,
-                str(door),
+                str(directory / _DAEMON),
                 account_id=self.account_id,
                 loader=self.loader,
                 events=self.events,
@@ -83,22 +102,25 @@ class House:
             )
         except CannotListenError as error:
             raise OSError(str(error)) from error
-        state = None
-        if self.doors is not None:
-            state = self.launch.directory / "s"
-            self._state = self.doors.open(state, self.account_id)
+        for doors, path in ((self.doors, _STATE), (self.calls, _CALLS)):
+            if doors is not None:
+                self._opened.append(doors.open(directory / path, self.account_id))
         config = FunctionCell(
-            listen=self.listen,
-            daemon=door,
-            state=state,
-            files=self.files,
+            listen=_LISTEN,
+            daemon=_DAEMON,
+            state=None if self.doors is None else _STATE,
+            calls=None if self.calls is None else _CALLS,
+            files=handed(0) if self.files else None,
             files_of_all=self.account_id is None,
             modules=self.modules,
             egress=self.egress,
             loaded_versions=self.loaded_versions,
         )
-        self.launch.config.write_text(render_function_cell(config), encoding="utf-8")
-        return spawn(self.reactor, self.launch, process)
+        (directory / CONFIG).write_text(render_function_cell(config), encoding="utf-8")
+        if self.walls.uids is not None:
+            self._uid = self.walls.uids.take()
+            uids.give(directory, self._uid)
+        return spawn(self.reactor, attrs.evolve(self.launch, uid=self._uid), process)
 
     async def clear(self) -> None:
         """
@@ -111,6 +133,9 @@ class House:
         if door is not None:
             await maybeDeferred(door.stopListening)
         shutil.rmtree(self.launch.directory, ignore_errors=True)
+        uid, self._uid = self._uid, None
+        if self.walls.uids is not None and uid is not None:
+            self.walls.uids.give_back(uid)
 
 
 @attrs.frozen(kw_only=True)
@@ -140,6 +165,7 @@ class Builder:
     points: PointSink | None = None
     sites: SiteFiles | None = None
     reports: Budget = attrs.Factory(daemon_socket.budget_of_all)
+    walls: Walls = attrs.Factory(Walls)
 
     def build(
         self, name: str, label: str, account_id: str | None, owner: CellOwner
@@ -157,9 +183,11 @@ class Builder:
                 config=directory / "workerd.capnp",
                 memory=self.memory,
                 connect=True,
+                landlock=self.walls.landlock,
+                bwrap=self.walls.bwrap,
                 readable=() if files is None else (files,),
             ),
-            listen=directory / "h",
+            walls=self.walls,
             modules=self.modules,
             egress=self.egress(account_id),
             loaded_versions=self.loaded_versions,
@@ -170,16 +198,16 @@ class Builder:
             reports=self.reports,
             doors=self.doors,
             points=self.points,
-            files=files,
+            files=files is not None,
         )
         cell = Cell(
             reactor=self.reactor,
             label=label,
-            upstream=Upstream(str(house.listen), label),
+            upstream=Upstream(str(house.socket), label),
             times=self.times,
             prober=SocketProber(
                 self.reactor,
-                house.listen,
+                house.socket,
                 self.times.ping,
                 tailed=lambda: self.events.tailed(account_id),
             ),

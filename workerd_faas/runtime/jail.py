@@ -23,9 +23,18 @@ PR_SET_PDEATHSIG: Final = 1
 PR_SET_NO_NEW_PRIVS: Final = 38
 FAILED: Final = 126
 _SIGKILL: Final = 9
+_EPERM: Final = 1
 
-FIRST_FD_TO_CLOSE: Final = 4
-"""0 to 2 are the usual ones, 3 is workerd's control descriptor."""
+FIRST_HANDED_FD: Final = 4
+"""0 to 2 are the usual ones, 3 is workerd's control descriptor; then what `confine` opens."""
+
+_PR_CAPBSET_DROP: Final = 24
+_PR_SET_SECUREBITS: Final = 28
+_PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
+_NO_ROOT: Final = 0b11 | 1 << 5 | 0b11 << 6
+"""linux/securebits.h: uid 0 is nobody special, and nothing makes it so again."""
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_CAPABILITIES: Final = 64
 
 _LANDLOCK_CREATE_RULESET: Final = 444
 _LANDLOCK_ADD_RULE: Final = 445
@@ -83,10 +92,14 @@ def landlock_abi() -> int:
     return max(0, version)
 
 
-def _landlock(readable: list[str], own: str, writable: list[str], connect: bool) -> None:
+def _ruleset(readable: list[str], own: str, writable: list[str], connect: bool) -> int | None:
+    """
+    What Landlock is to allow, as a descriptor; None where there is no Landlock. Made while paths
+    can still be opened.
+    """
     abi = landlock_abi()
     if abi < 1:
-        return
+        return None
     handled = (1 << _ALL_FS_BITS.get(abi, _ALL_FS_BITS_NEWEST)) - 1
     net = 0
     if abi >= 4:
@@ -102,6 +115,10 @@ def _landlock(readable: list[str], own: str, writable: list[str], connect: bool)
     _allow(ruleset, own, _OWN)
     for path in writable:
         _allow(ruleset, path, _DATA & handled)
+    return ruleset
+
+
+def _restrict(ruleset: int) -> None:
     _checked(_libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
     os.close(ruleset)
 
@@ -130,36 +147,116 @@ def _limit(what: int, value: int) -> None:
     resource.setrlimit(what, (value, value))
 
 
-def confine(spec: dict[str, Any]) -> None:
+def _hand(paths: list[str]) -> None:
     """
-    Take this process's rights away.
+    Open folders that the process may not find by their paths.
+    """
+    for number, path in enumerate(paths, FIRST_HANDED_FD):
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY)
+        if fd != number:
+            os.dup2(fd, number)
+            os.close(fd)
+        os.set_inheritable(number, True)
+
+
+def _own(folder: str, uid: int, gid: int) -> None:
+    """
+    Give all of a folder to a user, unless it is theirs already: it is somebody else's when cells
+    had other users before, or none.
+    """
+    if os.stat(folder).st_uid == uid:  # noqa: PTH116
+        return
+    for _, names, files, at in os.fwalk(folder, topdown=False, follow_symlinks=False):
+        for name in (*names, *files):
+            os.chown(name, uid, gid, dir_fd=at, follow_symlinks=False)
+    # The last one: who is interrupted begins anew.
+    os.chown(folder, uid, gid, follow_symlinks=False)
+
+
+def _become(uid: int | None) -> None:
+    """
+    Give up all capabilities for ever, and become another user if there is one to become.
+    """
+    try:
+        _prctl(_PR_SET_SECUREBITS, _NO_ROOT, "prctl(PR_SET_SECUREBITS)")
+        for capability in range(_CAPABILITIES):
+            if _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
+                break  # The kernel knows no more.
+    except OSError as error:
+        # Without CAP_SETPCAP; then `no_new_privs` is what keeps them from coming back.
+        if error.errno != _EPERM:
+            raise
+    if uid is not None:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_CLEAR_ALL), 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def _die_with(parent: int) -> None:
+    _prctl(PR_SET_PDEATHSIG, _SIGKILL, "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        raise OSError("the daemon ended before its cell began")
+
+
+def _part_from(parent: int) -> None:
+    """
+    Keep nothing of the daemon but its watch over us.
+    """
+    _die_with(parent)
+    os.setsid()
+    os.dup2(os.open("/dev/null", os.O_RDWR), 0)
+    os.set_inheritable(0, True)
+    os.closerange(FIRST_HANDED_FD, 1 << 20)
+
+
+def confine(spec: dict[str, Any]) -> int:
+    """
+    Take this process's rights away. Returns a descriptor of the program that it is to become.
 
     Args:
         spec: `parent`: the pid that must be our parent, with which we die; `directory`: the own
-            directory; `data`: `RLIMIT_DATA` in bytes; `files`: `RLIMIT_NOFILE`; `oom_score_adj`;
+            directory; `data`: `RLIMIT_DATA` in bytes; `files`: `RLIMIT_NOFILE`; `processes`:
+            `RLIMIT_NPROC`, which counts all of the user's; `oom_score_adj`;
             `readable`: paths that may be read and executed, everything else may not;
             `writable`: folders in which everything may be done with files, besides the own one;
-            `connect`: whether TCP connections may be opened.
+            `connect`: whether TCP connections may be opened; `landlock`: whether Landlock is to
+            hold the last three; `handed`: folders that are opened from `FIRST_HANDED_FD` on;
+            `uid`: the user and group to become, who gets the `writable` folders, or None;
+            `program`: the path of the program.
 
     Raises:
         OSError: one of the walls could not be put up.
     """
-    _prctl(PR_SET_PDEATHSIG, _SIGKILL, "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != spec["parent"]:
-        raise OSError("the daemon ended before its cell began")
-    os.setsid()
-    os.dup2(os.open("/dev/null", os.O_RDWR), 0)
-    os.set_inheritable(0, True)
-    os.closerange(FIRST_FD_TO_CLOSE, 1 << 20)
+    _part_from(spec["parent"])
     os.umask(0o077)
     os.chdir(spec["directory"])
+    _hand(spec["handed"])
     with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write(str(spec["oom_score_adj"]))
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, spec["files"])
+    _limit(resource.RLIMIT_NPROC, spec["processes"])
     _limit(resource.RLIMIT_DATA, spec["data"])
+    ruleset = None
+    if spec["landlock"]:
+        ruleset = _ruleset(spec["readable"], spec["directory"], spec["writable"], spec["connect"])
+    program = os.open(spec["program"], os.O_PATH | os.O_CLOEXEC)
+    uid = spec["uid"]
+    for folder in spec["writable"]:
+        if uid is None:
+            _own(folder, os.geteuid(), os.getegid())
+        else:
+            _own(folder, uid, uid)
+    _become(uid)
+    # Changing the user undoes it.
+    _die_with(spec["parent"])
     _prctl(PR_SET_NO_NEW_PRIVS, 1, "prctl(PR_SET_NO_NEW_PRIVS)")
-    _landlock(spec["readable"], spec["directory"], spec.get("writable", []), spec["connect"])
+    if ruleset is not None:
+        _restrict(ruleset)
+    return program
 
 
 def command(spec: dict[str, Any]) -> tuple[str, ...]:
@@ -167,7 +264,7 @@ def command(spec: dict[str, Any]) -> tuple[str, ...]:
     The command that begins with this module and becomes another program.
 
     Args:
-        spec: What `confine` takes, and `argv` with the absolute path of that program first.
+        spec: What `confine` takes, and `argv`, that program's command line.
     """
     # Imported, since what is imported is compiled once; from the end of the path, where none of
     # our modules can stand for one of the standard library.
@@ -178,12 +275,27 @@ def command(spec: dict[str, Any]) -> tuple[str, ...]:
 
 def main() -> None:
     """
-    Confine this process and replace it.
+    Confine this process and replace it; or let bubblewrap, the `around` of the specification, do
+    its part before and begin again inside.
     """
     spec = marshal.loads(bytes.fromhex(sys.argv[1]))  # noqa: S302 - our own daemon made it
     try:
-        confine(spec)
-        os.execve(spec["argv"][0], spec["argv"], {})  # noqa: S606
+        around = spec.get("around")
+        if around is not None:
+            _part_from(spec["parent"])
+            inside = {**spec, "around": None, "parent": 1}
+            again = (*sys.orig_argv[1:-1], marshal.dumps(inside).hex())
+            os.execve(around[0], (*around, *again), {})  # noqa: S606
+        _execute(spec["program"], confine(spec), spec["argv"])
     except OSError as error:
         os.write(2, f"jail: {error}\n".encode())
         os._exit(FAILED)
+
+
+def _execute(path: str, opened: int, argv: list[str]) -> None:
+    try:
+        os.execve(path, argv, {})  # noqa: S606
+    except PermissionError:
+        # Below a folder that is not for everybody, such as a home directory: what was opened
+        # before we became somebody else can still be run.
+        os.execve(opened, argv, {})  # noqa: S606

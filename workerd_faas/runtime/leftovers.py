@@ -19,30 +19,27 @@ _log = Logger()
 
 def workerds_of(directory: Path, proc: Path = Path("/proc")) -> Iterator[int]:
     """
-    The processes of this user that run workerd with a configuration file below `directory`.
+    The processes that say they are cells of `directory`.
     """
     for entry in proc.iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if entry.stat().st_uid != os.getuid():
-                continue
             argv = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
-            continue  # It ended meanwhile, or is not ours to look at.
+            continue  # It ended meanwhile, or is not for us to look at.
         if is_cell(argv, directory):
             yield int(entry.name)
 
 
 def is_cell(argv: list[bytes], directory: Path) -> bool:
     """
-    Whether a command line is that of a cell: `…/workerd serve … <directory>/…/workerd.capnp`.
+    Whether a command line is that of a cell: `<directory>/<cell>/workerd serve …`.
     """
-    arguments = [os.fsdecode(argument) for argument in argv if argument]
-    if len(arguments) < 3 or Path(arguments[0]).name != "workerd" or arguments[1] != "serve":
+    if len(argv) < 2 or argv[1] != b"serve":
         return False
-    config = Path(arguments[-1])
-    return config.name == "workerd.capnp" and config.parent.parent == directory
+    said = Path(os.fsdecode(argv[0]))
+    return said.name == "workerd" and said.parent.parent == directory
 
 
 def clear(directory: Path) -> None:
@@ -51,7 +48,7 @@ def clear(directory: Path) -> None:
     """
     for pid in tuple(workerds_of(directory)):
         _log.warn("killing a cell of an earlier run, pid {pid}", pid=pid)
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     for entry in directory.iterdir():
         if entry.is_dir() and not entry.is_symlink():

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from workerd_faas.runtime import jail
+from workerd_faas.runtime import bubblewrap, jail
 from workerd_faas.runtime.lines import Allowance, LineSplitter
 
 MIB: Final = 1 << 20
@@ -25,6 +25,15 @@ RESERVED_DATA: Final = 550 * MIB
 for `RLIMIT_DATA`."""
 
 CONTROL_FD: Final = 3
+
+CONFIG: Final = "workerd.capnp"
+"""The name of the configuration file in a cell's directory."""
+
+CONFIG_PATH: Final = f"/proc/self/cwd/{CONFIG}"
+"""
+The same as workerd is told it. A cell that is a user of its own could not find its directory by its
+path, since the folders above are the daemon's alone; its working directory it has.
+"""
 
 READABLE: Final = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib",
@@ -45,53 +54,86 @@ class Launch:
 
     Attributes:
         binary: workerd.
-        directory: The process's own directory, the only one it may write to but for `writable`.
-        config: The configuration file, which must be below `directory`.
+        directory: The process's own directory, the only one it may write to but for `writable`; its
+            working directory, with the file `CONFIG` in it.
         memory: Bytes that its JavaScript and buffers may take, on top of what workerd itself needs.
         connect: Whether it may open TCP connections at all.
-        writable: Folders of data that it keeps.
-        readable: What it may read besides `READABLE`.
+        uid: The user that it becomes; None: it stays the daemon's.
+        landlock: Whether Landlock holds it where the kernel can.
+        bwrap: bubblewrap, if that is to hold it too.
+        writable: Folders of data that it keeps; they become `uid`'s.
+        readable: Folders that it may read besides `READABLE`.
+        files: How many descriptors it may have.
+        processes: How many processes and threads its user may have.
     """
 
     binary: Path
     directory: Path
-    config: Path
     memory: int
     connect: bool
+    uid: int | None = None
+    landlock: bool = True
+    bwrap: Path | None = None
     writable: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
     files: int = 16384
+    processes: int = 8192
     oom_score_adj: int = 500
 
     @property
     def argv(self) -> tuple[str, ...]:
         """
-        The command that runs behind the jail.
+        The command line that runs behind the jail. Its first word is what people and `leftovers`
+        see: nothing else in it says which cell it is.
         """
         return (
-            str(self.binary),
+            str(self.directory / "workerd"),
             "serve",
             "--experimental",  # The worker loader's binding needs it.
             f"--control-fd={CONTROL_FD}",
-            str(self.config),
+            CONFIG_PATH,
         )
 
     def jailed(self, parent: int) -> tuple[str, ...]:
         """
         The command to start.
         """
+        readable = [str(self.binary), *READABLE, *map(str, self.readable)]
+        writable = [str(path) for path in self.writable]
         spec = {
             "parent": parent,
             "directory": str(self.directory),
             "data": RESERVED_DATA + self.memory,
             "files": self.files,
             "oom_score_adj": self.oom_score_adj,
-            "readable": [str(self.binary), *READABLE, *map(str, self.readable)],
-            "writable": [str(path) for path in self.writable],
+            "readable": readable,
+            "writable": writable,
+            "handed": [str(path) for path in (*self.writable, *self.readable)],
             "connect": self.connect,
+            "landlock": self.landlock,
+            "processes": self.processes,
+            "uid": self.uid,
+            "program": str(self.binary),
             "argv": list(self.argv),
+            "around": None
+            if self.bwrap is None
+            else bubblewrap.command(
+                self.bwrap,
+                readable=readable,
+                writable=writable,
+                own=str(self.directory),
+                network=self.connect,
+            ),
         }
         return jail.command(spec)
+
+
+def handed(index: int) -> Path:
+    """
+    How a process finds the folder with this number among `Launch.writable` and `Launch.readable`,
+    whose path it cannot follow.
+    """
+    return Path(f"/proc/self/fd/{jail.FIRST_HANDED_FD + index}")
 
 
 @attrs.frozen
@@ -156,8 +198,11 @@ class WorkerdProcess(ProcessProtocol):
 
     _log = Logger()
 
-    def __init__(self, owner: ProcessOwner, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, owner: ProcessOwner, seconds: Callable[[], float], wrapped: bool = False
+    ) -> None:
         self._owner = owner
+        self._wrapped = wrapped
         self._seconds = seconds
         self._control = LineSplitter()
         self._errors = LineSplitter()
@@ -186,7 +231,9 @@ class WorkerdProcess(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         for line in self._errors.end():
             self._said(line)
-        self._owner.process_ended(_exit_of(reason))
+        how = _exit_of(reason)
+        signal_inside = bubblewrap.ended(how.code) if self._wrapped else None
+        self._owner.process_ended(how if signal_inside is None else Exit(None, signal_inside))
 
 
 def _exit_of(reason: Failure) -> Exit:
@@ -246,7 +293,7 @@ def spawn(reactor: Any, launch: Launch, owner: ProcessOwner) -> IProcessTranspor
     nobody = os.open(os.devnull, os.O_WRONLY)
     try:
         transport = process_reactor.spawnProcess(
-            WorkerdProcess(owner, reactor.seconds),
+            WorkerdProcess(owner, reactor.seconds, wrapped=launch.bwrap is not None),
             argv[0],
             argv,
             env={},
@@ -255,4 +302,7 @@ def spawn(reactor: Any, launch: Launch, owner: ProcessOwner) -> IProcessTranspor
     finally:
         os.close(nobody)
     _End(reactor, transport)
+    if launch.bwrap is not None:
+        inside: Any = bubblewrap.Inside(transport)
+        return inside  # type: ignore[no-any-return]
     return transport

@@ -1,5 +1,6 @@
 """What a function cell needs to serve sites: Cloudflare's asset worker, and the files."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,9 @@ PACKAGE: Final = "miniflare"
 """The npm package that brings the asset worker (MIT); a release of it belongs to one of workerd."""
 
 SOURCE: Final = Path("node_modules", PACKAGE, "dist/src/workers/assets/assets.worker.js")
+
+_FILE: Final = 0o644
+_FOLDER: Final = 0o755
 
 MODULE: Final = "asset_worker.js"
 """What js/site.js imports it as."""
@@ -41,8 +45,24 @@ class SiteFiles:
         workerd opens it when it starts.
         """
         path = self.directory if account_id is None else self.directory / account_id
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
+        for folder in [path] if account_id else [*path.iterdir(), path]:
+            _let_cells_in(folder)
         return path
+
+
+def _let_cells_in(folder: Path) -> None:
+    """
+    Earlier releases kept files for the daemon's user alone.
+    """
+    if folder.stat().st_mode & 0o005 == 0o005:
+        return
+    for name, folders, files in os.walk(folder, topdown=False):
+        for file in files:
+            Path(name, file).chmod(_FILE)
+        for inner in folders:
+            Path(name, inner).chmod(_FOLDER)
+    folder.chmod(_FOLDER)
 
 
 def find_asset_worker(roots: Sequence[Path] | None = None) -> str | None:

@@ -80,6 +80,8 @@ def load(
         secrets_keys=values["SECRETS_KEY"],
         workerd=values["WORKERD"],
         isolation=Isolation(values["ISOLATION"]),
+        sandbox=values["SANDBOX"],
+        cell_uids=values["CELL_UIDS"],
         egress_allow=values["EGRESS_ALLOW"] or (),
         hyperdrive_allow=values["HYPERDRIVE_ALLOW"] or (),
         egress_deny=values["EGRESS_DENY"] or (),

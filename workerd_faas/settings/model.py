@@ -61,6 +61,8 @@ class Settings:
             provider.
         secrets_keys: Keys that encrypt secrets, the newest first; None: kept below `data_dir`.
         workerd: None: found by itself.
+        sandbox: As `runtime.walls.Sandbox` has it.
+        cell_uids: First and last; equal: none; None: where they can be had.
         warnings: What works but deserves a line in the log.
     """
 
@@ -78,6 +80,8 @@ class Settings:
     secrets_keys: tuple[str, ...] | None = attrs.field(repr=_secret_keys)
     workerd: Path | None
     isolation: Isolation
+    sandbox: str
+    cell_uids: tuple[int, int] | None
     egress_allow: tuple[Network, ...]
     hyperdrive_allow: tuple[Network, ...]
     egress_deny: tuple[Address, ...]

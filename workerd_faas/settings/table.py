@@ -238,6 +238,24 @@ SETTINGS: Final = (
     ),
     Setting(
         group=_FUNCTIONS,
+        name="SANDBOX",
+        meaning="What holds workerd processes besides limits: landlock; bwrap, which is bubblewrap "
+        "and Landlock; auto, which is Landlock where the kernel has it; or none",
+        read=values.choice("auto", "landlock", "bwrap", "none"),
+        default="auto",
+        example="bwrap",
+    ),
+    Setting(
+        group=_FUNCTIONS,
+        name="CELL_UIDS",
+        meaning="User ids that nobody else has, first and last: each workerd process becomes one "
+        "of them; auto: ids that no system gives away, if the daemon may switch users; or none",
+        read=values.users,
+        default="auto",
+        example="200000-265535",
+    ),
+    Setting(
+        group=_FUNCTIONS,
         name="EGRESS_ALLOW",
         meaning="Private address blocks that functions may reach, besides all public addresses",
         read=values.networks,

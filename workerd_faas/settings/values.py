@@ -21,6 +21,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d|)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_RANGE: Final = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
+_NO_UID: Final = (1 << 32) - 1
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?(B|KiB|MiB|GiB|)")
 _BYTES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -185,6 +187,22 @@ def networks(value: str) -> tuple[Network, ...]:
                 "2001:db8::/32 or 10.0.5.7 (no bits set behind the prefix)"
             ) from None
     return tuple(found)
+
+
+def users(value: str) -> tuple[int, int] | None:
+    """
+    `FIRST-LAST`, a range of at least 16 user ids; twice the same: `none`; None: `auto`.
+    """
+    if value in ("auto", "none"):
+        return None if value == "auto" else (0, 0)
+    match = _RANGE.fullmatch(value)
+    first, last = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 0 < first <= last - 15 or last >= _NO_UID:
+        raise ValueError(
+            f"{shown(value)} is no range of user ids: use, for example, 200000-265535 "
+            "(16 or more, and twice MAX_CELLS), auto or none"
+        )
+    return first, last
 
 
 def addresses(value: str) -> tuple[Address, ...]:

@@ -2,6 +2,9 @@
 Files of sites: `<directory>/<account>/<two digits>/<hash>-<type>`, one account's next to nobody
 else's, so that no account can find out what another has.
 
+Cells that are users of their own read them, so they are readable to all who get this far: nobody
+but the daemon can go through `DATA_DIR`, and a cell is handed the folder of its account.
+
 The content type is part of the name (base64 for URLs, without padding), so that a file and its type
 appear and disappear together. A manifest lies beside them for as long as its session lasts.
 """
@@ -34,6 +37,8 @@ _NAME: Final = re.compile(r"([0-9a-f]{32})-([A-Za-z0-9_-]*)")
 _ACCOUNT: Final = re.compile(r"[0-9a-f]{32}")
 _SHARD: Final = re.compile(r"[0-9a-f]{2}")
 _MANIFESTS: Final = "manifests"
+_FILE: Final = 0o644
+_FOLDER: Final = 0o755
 
 
 class AssetDirectory:
@@ -121,9 +126,9 @@ class AssetDirectory:
         with full_disk_is_a_problem():
             for file in files:
                 shard = account / file.hash[:2]
-                make_directory(shard)
+                make_directory(shard, _FOLDER)
                 path = shard / f"{file.hash}-{_name_of(file.content_type)}"
-                write_file(path, file.content)
+                write_file(path, file.content, _FILE)
                 os.utime(path, (now.timestamp(), now.timestamp()))
                 touched.add(shard)
             for shard in touched:
@@ -133,7 +138,7 @@ class AssetDirectory:
         digest = hashlib.sha256(data).hexdigest()
         path = self._account(account_id) / _MANIFESTS / digest
         with full_disk_is_a_problem():
-            make_directory(path.parent)
+            make_directory(path.parent, _FOLDER)
             write_file(path, data)
             os.utime(path, (now.timestamp(), now.timestamp()))
         return digest

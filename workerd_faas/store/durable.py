@@ -15,25 +15,34 @@ from workerd_faas.domain.errors import Kind, Problem
 TEMPORARY: Final = ".new"
 
 
-def make_directory(directory: Path) -> None:
+OWN: Final = 0o600
+OWN_DIRECTORY: Final = 0o700
+
+
+def make_directory(directory: Path, mode: int = OWN_DIRECTORY) -> None:
     """
-    Make it, and its parents, for us alone.
+    Make it, and its parents; for us alone unless the mode says otherwise.
     """
     if not directory.is_dir():
-        make_directory(directory.parent)
-        directory.mkdir(mode=0o700, exist_ok=True)
+        make_directory(directory.parent, mode)
+        directory.mkdir(mode=OWN_DIRECTORY, exist_ok=True)
+        if mode != OWN_DIRECTORY:
+            directory.chmod(mode)  # whatever the umask is
         sync_directory(directory.parent)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, mode: int = OWN) -> None:
     """
-    Put `data` into the place of `path`; durable once the directory has been synced.
+    Put `data` into the place of `path`; durable once the directory has been synced. For us alone
+    unless the mode says otherwise.
     """
     temporary = path.with_name(f"{path.name[:64]}.{os.urandom(8).hex()}{TEMPORARY}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+            if mode != OWN:
+                os.fchmod(descriptor, mode)
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)

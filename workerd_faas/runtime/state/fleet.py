@@ -27,6 +27,7 @@ from workerd_faas.runtime.state import client
 from workerd_faas.runtime.state.housing import Consumers, StateBuilder, StateHouse
 from workerd_faas.runtime.status import CellStatus, resident_bytes
 from workerd_faas.runtime.unix_http import NoAnswer, ask
+from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.ports import Cells
 from workerd_faas.usecases.storage.ports import Deliveries, StateAnswer, StateCells, StateQuestion
 from workerd_faas.wire.headers import ROUTE_AND_CF
@@ -67,6 +68,7 @@ class StateFleet:
         data: Where the accounts' state directories are.
         consumers: See `housing.Consumers`.
         deliveries: Where batches of queues go.
+        walls: What stands around each cell.
     """
 
     reactor: Any
@@ -76,6 +78,7 @@ class StateFleet:
     consumers: Consumers
     deliveries: Deliveries
     options: StateOptions = attrs.Factory(StateOptions)
+    walls: Walls = attrs.Factory(Walls)
     _slots: dict[str, Slot] = attrs.Factory(dict)
     _houses: dict[Cell, StateHouse] = attrs.Factory(dict)
     _queued: dict[Slot, None] = attrs.Factory(dict)
@@ -104,6 +107,7 @@ class StateFleet:
             times=self.options.times,
             consumers=self.consumers,
             deliveries=self.deliveries,
+            walls=self.walls,
         )
         self._tick()
 

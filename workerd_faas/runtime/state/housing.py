@@ -11,17 +11,22 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProcessTransport
 
 from workerd_faas.domain.upstream import Upstream
+from workerd_faas.runtime import uids
 from workerd_faas.runtime.cell import Cell, CellOwner, Times
 from workerd_faas.runtime.probe import SocketProber
-from workerd_faas.runtime.process import Launch, ProcessOwner, spawn
+from workerd_faas.runtime.process import CONFIG, Launch, ProcessOwner, handed, spawn
 from workerd_faas.runtime.state import door
 from workerd_faas.runtime.state.config import BLOBS, OBJECTS, StateCell, render_state_cell
+from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.storage.ports import Deliveries
 
 Consumers = Callable[[str], Mapping[str, Mapping[str, Any]]]
 """The consumers of an account's queues, as `queues.js` takes its `CONSUMERS`."""
 
 MODE: Final = 0o700
+
+_LISTEN: Final = Path("h")
+_DAEMON: Final = Path("d")
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -33,7 +38,6 @@ class StateHouse:
 
     reactor: Any
     launch: Launch
-    listen: Path
     data: Path
     modules: tuple[tuple[str, str], ...]
     account_id: str
@@ -48,21 +52,24 @@ class StateHouse:
         Raises:
             OSError: one of these failed.
         """
-        for folder in (self.data, self.data / OBJECTS, self.data / BLOBS, self.launch.directory):
+        directory = self.launch.directory
+        for folder in (self.data, self.data / OBJECTS, self.data / BLOBS, directory):
             folder.mkdir(mode=MODE, parents=True, exist_ok=True)
-        path = self.launch.directory / "d"
+        path = str(directory / _DAEMON)
         try:
-            self._door = door.listen(self.reactor, str(path), self.account_id, self.deliveries)
+            self._door = door.listen(self.reactor, path, self.account_id, self.deliveries)
         except CannotListenError as error:
             raise OSError(str(error)) from error
         config = StateCell(
-            listen=self.listen,
-            daemon=path,
-            data=self.data,
+            listen=_LISTEN,
+            daemon=_DAEMON,
+            data=handed(0),
             modules=self.modules,
             consumers=self.consumers(self.account_id),
         )
-        self.launch.config.write_text(render_state_cell(config), encoding="utf-8")
+        (directory / CONFIG).write_text(render_state_cell(config), encoding="utf-8")
+        if self.launch.uid is not None:
+            uids.give(directory, self.launch.uid)
         return spawn(self.reactor, self.launch, process)
 
     async def clear(self) -> None:
@@ -96,6 +103,7 @@ class StateBuilder:
     times: Times
     consumers: Consumers
     deliveries: Deliveries
+    walls: Walls = attrs.Factory(Walls)
 
     def build(
         self, name: str, label: str, account_id: str, owner: CellOwner
@@ -109,12 +117,13 @@ class StateBuilder:
             launch=Launch(
                 binary=self.binary,
                 directory=directory,
-                config=directory / "workerd.capnp",
                 memory=self.memory,
                 connect=False,
+                uid=None if self.walls.uids is None else self.walls.uids.state,
+                landlock=self.walls.landlock,
+                bwrap=self.walls.bwrap,
                 writable=(data,),
             ),
-            listen=directory / "h",
             data=data,
             modules=self.modules,
             account_id=account_id,
@@ -124,9 +133,9 @@ class StateBuilder:
         cell = Cell(
             reactor=self.reactor,
             label=label,
-            upstream=Upstream(str(house.listen), label),
+            upstream=Upstream(str(directory / _LISTEN), label),
             times=self.times,
-            prober=SocketProber(self.reactor, house.listen, self.times.ping),
+            prober=SocketProber(self.reactor, directory / _LISTEN, self.times.ping),
             spawn=house.spawn,
             owner=owner,
         )
