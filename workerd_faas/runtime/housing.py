@@ -86,8 +86,8 @@ class House:
         Raises:
             OSError: one of these failed.
         """
-        self.launch.directory.mkdir(mode=0o700)
-        door = self.launch.directory / "d"
+        directory = self.launch.directory
+        directory.mkdir(mode=0o700)
         try:
             self._door = daemon_socket.listen(
                 self.reactor,
@@ -164,9 +164,9 @@ class Builder:
     doors: Doors | None = None
     points: PointSink | None = None
     sites: SiteFiles | None = None
-    reports: Budget = attrs.Factory(daemon_socket.budget_of_all)
     walls: Walls = attrs.Factory(Walls)
 
+    reports: Budget = attrs.Factory(daemon_socket.budget_of_all)
     def build(
         self, name: str, label: str, account_id: str | None, owner: CellOwner
     ) -> tuple[Cell, House]:
@@ -180,7 +180,6 @@ class Builder:
             launch=Launch(
                 binary=self.binary,
                 directory=directory,
-                config=directory / "workerd.capnp",
                 memory=self.memory,
                 connect=True,
                 landlock=self.walls.landlock,
