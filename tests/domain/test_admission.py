@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerd_faas.domain.admission import Admission, Meter, TrafficLimits
+from workerd_faas.domain.admission import Admission, Meter, TrafficLimits, leave
 from workerd_faas.domain.errors import Kind, Problem
 
 
@@ -27,7 +27,7 @@ def test_at_once() -> None:
     entered.append(admission.enter("a", "g", 0))
     assert refused(admission, "a", "g") == 1
     admission.enter("b", "h", 0)
-    admission.leave(entered.pop(0))
+    leave(entered.pop(0))
     admission.enter("a", "f", 0)
     assert admission.in_flight("a") == 3
 
@@ -36,12 +36,12 @@ def test_rate() -> None:
     """After a burst requests come at the rate, and whoever is refused is told when to come."""
     admission = Admission(TrafficLimits(function_rate=5))
     for _ in range(10):
-        admission.leave(admission.enter("a", "f", 100))
+        leave(admission.enter("a", "f", 100))
     assert refused(admission, "a", "f", 100) == 1
     assert refused(admission, "a", "f", 100.15) == 1
-    admission.leave(admission.enter("a", "f", 100.2))
+    leave(admission.enter("a", "f", 100.2))
     assert refused(admission, "a", "f", 100.3) == 1
-    admission.leave(admission.enter("a", "other", 100.3))
+    leave(admission.enter("a", "other", 100.3))
     assert admission.in_flight("a") == 0
 
 
@@ -69,7 +69,7 @@ def test_a_name_changes_hands() -> None:
     admission = Admission(TrafficLimits(account_at_once=1))
     before = admission.enter("a", "f", 0)
     admission.enter("b", "f", 0)
-    admission.leave(before)
+    leave(before)
     assert (admission.in_flight("a"), admission.in_flight("b")) == (0, 1)
 
 
@@ -87,10 +87,10 @@ def test_counts(story: list[tuple[str, str, bool, float]]) -> None:
     admission = Admission(TrafficLimits(function_at_once=3, account_at_once=4, function_rate=4))
     inside: list[tuple[str, Meter]] = []
     now = 0.0
-    for account, function, leave, pause in story:
+    for account, function, ends, pause in story:
         now += pause
-        if leave and inside:
-            admission.leave(inside.pop(0)[1])
+        if ends and inside:
+            leave(inside.pop(0)[1])
         else:
             try:
                 # Each account has functions of its own.
@@ -103,7 +103,7 @@ def test_counts(story: list[tuple[str, str, bool, float]]) -> None:
             of_account = sum(1 for owner, _ in inside if owner == each)
             assert admission.in_flight(each) == of_account <= 4
     for _, meter in inside:
-        admission.leave(meter)
+        leave(meter)
     admission.tidy(now + 100)
     assert not admission._functions
     assert not admission._accounts

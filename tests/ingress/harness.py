@@ -83,6 +83,7 @@ class Wire:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    heads: int = 0
 
     async def send(self, data: bytes) -> None:
         """
@@ -95,7 +96,9 @@ class Wire:
         """
         Up to the next empty line.
         """
-        return await self.reader.readuntil(b"\r\n\r\n")
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        self.heads += 1
+        return head
 
     async def response(self, *, head_only: bool = False) -> "Response":
         """
@@ -266,6 +269,7 @@ class Cell:
         self.upstream = Upstream(str(directory / label), label)
         self.script: Script = say_hello
         self.connections = 0
+        self.wires: list[Wire] = []
         self.errors: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.AbstractServer | None = None
@@ -289,13 +293,22 @@ class Cell:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    @property
+    def asked(self) -> int:
+        """
+        How many requests have come, on all connections.
+        """
+        return sum(wire.heads for wire in self.wires)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        wire = Wire(reader, writer)
+        self.wires.append(wire)
         try:
-            await self.script(Wire(reader, writer))
+            await self.script(wire)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         except Exception as error:  # noqa: BLE001 - `tearDown` raises it

@@ -4,6 +4,7 @@ in. Every request pays for `enter` and `leave`, so these do as little as can be.
 """
 
 import math
+import sys
 from typing import Final
 
 import attrs
@@ -19,7 +20,7 @@ _ROUNDING: Final = 1e-6
 @attrs.frozen(kw_only=True)
 class TrafficLimits:
     """
-    None is no bound.
+    A rate of None is no bound.
 
     Attributes:
         function_at_once: Requests of a function in flight; a WebSocket or a stream is one until it
@@ -33,6 +34,9 @@ class TrafficLimits:
     account_at_once: int = 2000
     function_rate: float | None = None
     account_rate: float | None = None
+
+
+UNBOUNDED: Final = TrafficLimits(function_at_once=sys.maxsize, account_at_once=sys.maxsize)
 
 
 @attrs.define(eq=False)
@@ -52,6 +56,14 @@ class Meter:
     account: "Meter"
     in_flight: int = 0
     due: float = 0.0
+
+
+def leave(meter: Meter) -> None:
+    """
+    A request that has entered is over.
+    """
+    meter.in_flight -= 1
+    meter.account.in_flight -= 1
 
 
 def _own_meter(account_id: str) -> Meter:
@@ -81,7 +93,7 @@ class Admission:
 
     def enter(self, account_id: str, function: str, now: float) -> Meter:
         """
-        A request comes. What is returned is to be left exactly once.
+        A request comes. What is returned is to be left (`leave`) exactly once.
 
         Args:
             now: Seconds on a clock that does not go back; any number unless `rated`.
@@ -100,14 +112,6 @@ class Admission:
         meter.in_flight += 1
         account.in_flight += 1
         return meter
-
-    @staticmethod
-    def leave(meter: Meter) -> None:
-        """
-        The request is over.
-        """
-        meter.in_flight -= 1
-        meter.account.in_flight -= 1
 
     def in_flight(self, account_id: str) -> int:
         """

@@ -4,9 +4,12 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.admission import Meter, leave
+from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.routing import Route
+from workerd_faas.domain.termination import Verdict
 from workerd_faas.domain.upstream import Upstream
+from workerd_faas.ingress.endings import Knock, failed, terminated, timed_out, unavailable
 from workerd_faas.ingress.headers import Request, Response
 from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE
 from workerd_faas.ingress.peers import Client
@@ -42,11 +45,15 @@ class Exchange:
         "_client",
         "_complete",
         "_connection",
+        "_function",
         "_keep",
+        "_kept",
+        "_meter",
         "_over",
         "_refusals",
         "_relay",
         "_resent",
+        "_retried",
         "_route",
         "_status",
         "_unsent",
@@ -74,7 +81,11 @@ class Exchange:
         self._upstream: Upstream | None = None
         self._connection: UpstreamConnection | None = None
         self._withdraw: Callable[[], Any] | None = None
+        self._function = "" if route is None else route.function
+        self._meter: Meter | None = None
+        self._kept = False
         self._resent = False
+        self._retried = False
         self._refusals = 0
         self._over = False
         self.request = request
@@ -99,7 +110,17 @@ class Exchange:
         relay.in_flight += 1
         self._complete = complete
         self._unsent = b"".join((head, b"cf-ray: ", self.ray, b"\r\n\r\n", body))
-        upstream = relay.api if route is None else relay.cells.upstream(route)
+        if route is None:
+            self._go_to(relay.api)
+            return
+        admission = relay.admission
+        now = relay.loop.time() if admission.rated else 0.0
+        try:
+            self._meter = admission.enter(route.account_id, route.function, now)
+        except Problem as problem:
+            self._fail(problem)
+            return
+        upstream = relay.cells.upstream(route)
         if upstream is not None:
             self._go_to(upstream)
         else:
@@ -126,15 +147,13 @@ class Exchange:
 
     def _go_to(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        upstream.begin()
+        upstream.begin(self._function)
         connection = self._relay.pool.take(upstream)
         if connection is None:
             self._connect(upstream)
-            return
-        # Kept until something comes back, in case the connection turns out to be closed.
-        again = self._unsent if self._complete and self.request.repeatable else b""
-        self._send_first(connection)
-        self._unsent = again
+        else:
+            self._kept = True
+            self._send_first(connection)
 
     def _connect(self, upstream: Upstream) -> None:
         self._client.wait(self._relay.limits.first_byte_seconds)
@@ -158,17 +177,20 @@ class Exchange:
         """
         if self._over:
             return
-        upstream, self._upstream = self._upstream, None
+        upstream = self._upstream
         assert upstream is not None  # It was being connected to.
-        upstream.end()
         self._refusals += 1
         if error.errno in _SHORTAGES:
             self._report(upstream, str(error))
-            self._fail(_unavailable())
-        elif self._route is None or self._resent or self._refusals >= _REFUSALS:
+            self._fail(unavailable())
+        elif self._resent:
+            self._find_out(str(error))
+        elif self._route is None or self._refusals >= _REFUSALS:
             self._report(upstream, str(error))
-            self._fail(_failed())
+            self._fail(failed())
         else:
+            self._upstream = None
+            upstream.end(self._function)
             self._client.wait(self._relay.limits.refused_seconds)
             self._keep_wish(self._relay.when_retired(upstream, self._look_for_another))
 
@@ -186,11 +208,15 @@ class Exchange:
     def _send_first(self, connection: UpstreamConnection) -> None:
         self._connection = connection
         connection.exchange = self
-        unsent, self._unsent = self._unsent, b""
+        unsent = self._unsent
         limits, client = self._relay.limits, self._client
         if self._complete:
             client.wait(limits.first_byte_seconds)
+            if not self.request.repeatable:
+                self._unsent = b""
+            # Else it is kept until something comes back: it may have to be sent again.
         else:
+            self._unsent = b""
             client.wait(limits.body_idle_seconds)
             client.resume_reading()
         connection.transport.write(unsent)
@@ -340,6 +366,8 @@ class Exchange:
         open_tunnel(
             self._relay,
             upstream=upstream,
+            function=self._function,
+            meter=self._meter,
             client=client.transport,
             cell=connection.transport,
             to_client=b"%s%sCF-Ray: %s\r\n\r\n" % (response.core, date, self.ray),
@@ -369,15 +397,62 @@ class Exchange:
         The upstream's connection is gone.
         """
         self._connection = None
-        if self._unsent and not self._resent:
-            # It was an idle connection that the upstream closed while the request was under way
-            # (RFC 9112 section 9.3.1). The same process gets it once more, and no other one: a
-            # request that ends its process must not end the next one too.
-            self._resent = True
-            assert self._upstream is not None  # We were connected to it.
-            self._connect(self._upstream)
-        else:
+        upstream = self._upstream
+        assert upstream is not None  # We were connected to it.
+        if self.answering or (self._route is None and not self._may_resend):
             self.upstream_failed(reason)
+        elif self._may_resend:
+            # It was an idle connection that the upstream closed while the request was under way
+            # (RFC 9112 section 9.3.1): the same process gets it once more.
+            self._resent = True
+            self._connect(upstream)
+        else:
+            self._find_out(reason)
+
+    @property
+    def _may_resend(self) -> bool:
+        return self._kept and bool(self._unsent) and not self._resent
+
+    def _find_out(self, reason: str) -> None:
+        """
+        Nothing has come and nothing will: has the process ended, and why?
+        """
+        upstream = self._upstream
+        assert upstream is not None  # See the callers.
+        if self._route is None:
+            self.upstream_failed(reason)
+            return
+        self._client.wait(self._relay.limits.refused_seconds)
+        withdraw = upstream.when_ended(self._ended)
+        if upstream.verdict is None:
+            self._withdraw = withdraw
+            self._relay.pool.connect(
+                upstream, Knock(self._relay.pool, lambda: self._still_there(upstream, reason))
+            )
+
+    def _still_there(self, upstream: Upstream, reason: str) -> None:
+        if self._upstream is upstream and self._connection is None and not self._over:
+            self.upstream_failed(reason)
+
+    def _ended(self, verdict: Verdict) -> None:
+        """
+        The process has ended. What it may not have begun, and what does no harm if done twice, is
+        tried once more; not if it is what has ended the process.
+        """
+        self._withdraw = None
+        upstream = self._upstream
+        if self._over or upstream is None:
+            return
+        if verdict.again and self._unsent and not self._retried:
+            self._retried = True
+            self._kept = self._resent = False
+            self._upstream = None
+            upstream.end(self._function)
+            self._look_for_another()
+            return
+        problem = terminated(verdict)
+        self._report(upstream, problem.message)
+        self._fail(problem)
 
     def upstream_failed(self, reason: str) -> None:
         """
@@ -389,14 +464,14 @@ class Exchange:
             self.client_lost()
             self._client.response_broken()
         else:
-            self._fail(_failed())
+            self._fail(failed())
 
     def client_lost(self) -> None:
         """
         The client is gone: so is whatever is done for it.
         """
         if not self._over:
-            self._let_go(reusable=False)
+            self._let_go(reusable=False, abandoned=True)
             if self._relay.access_log:
                 self._log(499)
 
@@ -405,23 +480,28 @@ class Exchange:
         Neither a cell nor the head of a response has come in time.
         """
         if self._upstream is None:
-            self._fail(_unavailable())
+            self._fail(unavailable())
+        elif self._withdraw is not None:
+            self.upstream_failed("it broke off, and does not end")
         else:
             self._report(self._upstream, "it did not answer in time")
-            self._fail(_timed_out())
+            self._fail(timed_out(), abandoned=True)
 
     def _report(self, upstream: Upstream, reason: str) -> None:
         self._relay.failed(
             ray=self.ray, host=self.request.host, upstream=upstream.label, reason=reason
         )
 
-    def _fail(self, problem: Problem) -> None:
-        self._let_go(reusable=False)
+    def _fail(self, problem: Problem, *, abandoned: bool = False) -> None:
+        self._let_go(reusable=False, abandoned=abandoned)
         self._client.exchange_failed(problem)
 
-    def _let_go(self, *, reusable: bool) -> None:
+    def _let_go(self, *, reusable: bool, abandoned: bool = False) -> None:
         """
         Leave the upstream, exactly once.
+
+        Args:
+            abandoned: The function may still be running.
         """
         self._over = True
         self._relay.in_flight -= 1
@@ -434,7 +514,11 @@ class Exchange:
                 connection.abort()
         if upstream is not None:
             self._upstream = None
-            upstream.end()
+            upstream.end(self._function, abandoned=abandoned)
+        meter = self._meter
+        if meter is not None:
+            self._meter = None
+            leave(meter)
         if self._withdraw is not None:
             self._withdraw()
             self._withdraw = None
@@ -449,22 +533,3 @@ class Exchange:
             sent=self.sent,
             began=self.began,
         )
-
-
-def _failed() -> Problem:
-    return Problem(
-        kind=Kind.UPSTREAM_FAILED,
-        message="The function's process ended or broke off before it answered.",
-    )
-
-
-def _timed_out() -> Problem:
-    return Problem(kind=Kind.UPSTREAM_TIMEOUT, message="The function did not answer in time.")
-
-
-def _unavailable() -> Problem:
-    return Problem(
-        kind=Kind.UNAVAILABLE,
-        message="There is no room for this request right now: try again in a moment.",
-        retry_after=1,
-    )

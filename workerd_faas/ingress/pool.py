@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.heads import ResponseHeads
@@ -10,8 +10,22 @@ from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.timers import Timers
 from workerd_faas.ingress.upstream_connection import UpstreamConnection
 
-if TYPE_CHECKING:
-    from workerd_faas.ingress.exchange import Exchange
+
+class Wanting(Protocol):
+    """
+    Who waits for a connection; one of these is called once.
+    """
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """
+        It is there.
+        """
+
+    def refused(self, error: OSError) -> None:
+        """
+        There is none to be had.
+        """
+
 
 Connecting = asyncio.Task[tuple[Any, UpstreamConnection]]
 
@@ -49,9 +63,9 @@ class Pool:
         idle = self._idle.get(upstream)
         return idle.pop() if idle else None
 
-    def connect(self, upstream: Upstream, exchange: "Exchange") -> None:
+    def connect(self, upstream: Upstream, wanting: Wanting) -> None:
         """
-        Make a connection, then call `exchange.connected` or `exchange.refused`.
+        Make a connection, then tell `wanting`.
 
         It cannot be taken back: uvloop forgets to tell a protocol of its end when the making of
         its connection is cancelled. It takes a round of the loop, so that is no loss.
@@ -62,15 +76,15 @@ class Pool:
             )
         )
         self._connecting.add(task)
-        task.add_done_callback(partial(self._connected, exchange))
+        task.add_done_callback(partial(self._connected, wanting))
 
-    def _connected(self, exchange: "Exchange", task: Connecting) -> None:
+    def _connected(self, wanting: Wanting, task: Connecting) -> None:
         self._connecting.discard(task)
         error = task.exception()
         if error is None:
-            exchange.connected(task.result()[1])
+            wanting.connected(task.result()[1])
         elif isinstance(error, OSError):
-            exchange.refused(error)
+            wanting.refused(error)
         else:
             raise error
 

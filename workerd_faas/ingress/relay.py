@@ -11,6 +11,7 @@ from typing import ClassVar, Final, Protocol
 import attrs
 from twisted.logger import Logger
 
+from workerd_faas.domain.admission import UNBOUNDED, Admission
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.names import is_version_prefix
 from workerd_faas.domain.routing import Route, RoutingTable, sticky_position
@@ -29,6 +30,9 @@ from workerd_faas.usecases.ports import Cells
 
 _CLIENTS: Final = 512
 """Clients behind proxies that are remembered, twice over."""
+
+_TIDY: Final = 60.0
+"""Seconds between two looks for meters that can be forgotten."""
 
 _REPORTED_PER_TICK: Final = 20
 """Failures logged one by one in a tick; the rest is counted."""
@@ -74,6 +78,7 @@ class Relay:
         most_connections: Clients at once.
         connections: Every client's connection.
         silence: Of them, those from which nothing is read for the moment.
+        admission: How many requests functions and accounts may have.
         draining: Nothing new is begun.
         idle_seconds: How long a client's connection may be without a request.
         passing: All requests go to the daemon that takes our place, which `api` stands for then.
@@ -93,6 +98,7 @@ class Relay:
     pool: Pool
     heads: RequestHeads
     misses: Misses
+    admission: Admission = attrs.Factory(lambda: Admission(UNBOUNDED))
     most_connections: int = 50_000
     request_ids: Iterator[bytes] = attrs.Factory(request_ids)
     connections: set[Connected] = attrs.Factory(set)
@@ -107,6 +113,7 @@ class Relay:
     )
     _waiting: dict[Upstream, dict[Callable[[], None], None]] = attrs.Factory(dict)
     _failures: int = 0
+    _next_tidy: float = 0.0
     _log: ClassVar[Logger] = Logger()
 
     @idle_seconds.default
@@ -116,6 +123,7 @@ class Relay:
     def __attrs_post_init__(self) -> None:
         self.timers.each_tick(self._report_failures)
         self.timers.each_tick(self.silence.look)
+        self.timers.each_tick(self._tidy)
 
     def client_of(self, peer: Peer, request: Request) -> Client:
         """
@@ -200,6 +208,12 @@ class Relay:
                 upstream=upstream,
                 reason=reason,
             )
+
+    def _tidy(self, now: float) -> None:
+        if now >= self._next_tidy:
+            self._next_tidy = now + _TIDY
+            # Rates, if there are any, go by the loop's time.
+            self.admission.tidy(self.loop.time())
 
     def _report_failures(self, _now: float) -> None:
         if self._failures > _REPORTED_PER_TICK:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import resource
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from workerd_faas.domain.admission import UNBOUNDED, Admission, TrafficLimits
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.client import ClientConnection
@@ -61,6 +63,7 @@ class Ingress:
         use_forwarded_host: Route by `X-Forwarded-Host`, from trusted proxies only.
         trusted_proxies: Whose `X-Forwarded-*` are believed. A peer on a unix socket is believed
             if 127.0.0.1 is.
+        traffic: How many requests functions and accounts may have.
         access_log: Log every request, not only what fails.
     """
 
@@ -76,6 +79,7 @@ class Ingress:
         use_forwarded_host: bool = False,
         trusted_proxies: Sequence[Network] = (),
         limits: RelayLimits | None = None,
+        traffic: TrafficLimits = UNBOUNDED,
         access_log: bool = False,
     ) -> None:
         self._reactor = reactor
@@ -101,6 +105,7 @@ class Ingress:
             pool=Pool(loop, timers, limits),
             heads=RequestHeads(limits, base_domain),
             misses=Misses(most=limits.misses_per_minute),
+            admission=Admission(traffic),
         )
         self._next_look = 0.0
         timers.each_tick(self._look_at_ports)
@@ -112,11 +117,13 @@ class Ingress:
         Open the ports, without serving yet.
 
         Args:
-            inherited: By endpoint, descriptors of sockets that listen already.
+            inherited: By endpoint, descriptors of sockets that listen already; those that are
+                not ours any more are closed.
 
         Raises:
             ListenError: one of them cannot be opened; then none is left open.
         """
+        given = dict(inherited or {})
         try:
             for endpoint in self._listen:
                 port = await open_port(
@@ -124,9 +131,11 @@ class Ingress:
                     reactor=self._reactor,
                     loop=self._relay.loop,
                     make_protocol=partial(ClientConnection, self._relay),
-                    inherited=(inherited or {}).get(endpoint),
+                    inherited=given.pop(endpoint, None),
                 )
                 self._ports.append(port)
+            for descriptor in given.values():
+                os.close(descriptor)
         except BaseException:
             await self._close_ports()
             raise
@@ -197,7 +206,8 @@ class Ingress:
         if passed is not self._api:
             passed.retire()
         for port in self._ports:
-            await port.accept()
+            if not port.accepting:
+                await port.accept()
 
     @property
     def addresses(self) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+from workerd_faas.domain.admission import Meter, leave
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.timers import NEVER
 from workerd_faas.ingress.websocket import RESTART, Frames, close_frame
@@ -15,6 +16,8 @@ def open_tunnel(
     relay: "Relay",
     *,
     upstream: Upstream,
+    function: str,
+    meter: Meter | None,
     client: asyncio.Transport,
     cell: asyncio.Transport,
     to_client: bytes,
@@ -26,10 +29,12 @@ def open_tunnel(
     Join two transports. The tunnel occupies `upstream` until it ends.
 
     Args:
+        function: Whose it is.
+        meter: What it counts in until then.
         to_client: The head that tells the client about the change.
         from_cell, from_client: What came after the two heads.
     """
-    tunnel = Tunnel(relay, upstream, client, cell, websocket=websocket)
+    tunnel = Tunnel(relay, upstream, function, meter, client, cell, websocket=websocket)
     client.set_protocol(tunnel.client)
     cell.set_protocol(tunnel.cell)
     client.write(to_client)
@@ -112,12 +117,24 @@ class Tunnel:
         closing: The daemon ends it, as soon as the frames under way are complete.
     """
 
-    __slots__ = ("_relay", "_upstream", "cell", "client", "closing", "deadline", "flowing")
+    __slots__ = (
+        "_function",
+        "_meter",
+        "_relay",
+        "_upstream",
+        "cell",
+        "client",
+        "closing",
+        "deadline",
+        "flowing",
+    )
 
     def __init__(
         self,
         relay: "Relay",
         upstream: Upstream,
+        function: str,
+        meter: Meter | None,
         client: asyncio.Transport,
         cell: asyncio.Transport,
         *,
@@ -125,6 +142,8 @@ class Tunnel:
     ) -> None:
         self._relay = relay
         self._upstream: Upstream | None = upstream
+        self._function = function
+        self._meter = meter
         self.client = End(self, client, Frames() if websocket else None)
         self.cell = End(self, cell, Frames() if websocket else None)
         self.client.other, self.cell.other = self.cell, self.client
@@ -185,7 +204,10 @@ class Tunnel:
         if upstream is not None:
             self._relay.tunnels -= 1
             self._relay.in_flight -= 1
-            upstream.end()
+            # What it was about may go on for a while.
+            upstream.end(self._function, abandoned=True)
+            if self._meter is not None:
+                leave(self._meter)
 
     def drain(self) -> None:
         """

@@ -80,7 +80,7 @@ class CellCalls:
             return Ran(
                 outcome=Outcome.NOT_STARTED, version_id=route.version_id, detail=problem.message
             )
-        upstream.begin()
+        upstream.begin(route.function)
         try:
             answer = await ask(
                 self.reactor,
@@ -96,7 +96,7 @@ class CellCalls:
                 detail="The process of this function ended before the run did.",
             )
         finally:
-            upstream.end()
+            upstream.end(route.function)
         return ran(answer.body, route.version_id)
 
     async def _upstream(self, route: Route) -> Upstream:

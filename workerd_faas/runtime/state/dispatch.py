@@ -34,7 +34,7 @@ class CellDispatch:
         See `Dispatch.dispatch`.
         """
         upstream = await self._upstream(route)
-        upstream.begin()
+        upstream.begin(route.function)
         try:
             answer = await ask(
                 self.reactor,
@@ -48,7 +48,7 @@ class CellDispatch:
                 kind=Kind.UPSTREAM_FAILED, message="The function's process ended meanwhile."
             ) from None
         finally:
-            upstream.end()
+            upstream.end(route.function)
         if answer.status != 200:
             raise Problem(kind=Kind.UNAVAILABLE, message="The function could not be started.")
         return answer.body
