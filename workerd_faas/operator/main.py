@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 _COMMANDS: Final = {
+    "account": "workerd_faas.operator.account:account",
     "check-config": "workerd_faas.operator.check_config:check_config",
     "doctor": "workerd_faas.operator.doctor:doctor",
     "health": "workerd_faas.operator.health:health",

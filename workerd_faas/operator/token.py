@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @attrs.frozen
-class _DirectDatabase:
+class DirectDatabase:
     """
     `usecases.ports.Database` on the calling thread, for a process that has nothing else to do.
     """
@@ -42,7 +42,7 @@ class _DirectDatabase:
         return transact(self._connection, work)
 
 
-class _SystemClock:
+class SystemClock:
     """
     The machine's time of day.
     """
@@ -51,8 +51,8 @@ class _SystemClock:
         return datetime.now(UTC)
 
 
-_check: type[ports.Database] = _DirectDatabase
-_check_clock: type[ports.WallClock] = _SystemClock
+_check: type[ports.Database] = DirectDatabase
+_check_clock: type[ports.WallClock] = SystemClock
 
 
 def with_tokens(directory: Path, work: Callable[[MachineTokens], Coroutine[Any, Any, T]]) -> T:
@@ -67,9 +67,9 @@ def with_tokens(directory: Path, work: Callable[[MachineTokens], Coroutine[Any, 
         become_owner(directory)
         with closing(connect(directory / FILE_NAME)) as connection:
             tokens = MachineTokens(
-                store=SQLIdentity(_DirectDatabase(connection)), clock=_SystemClock()
+                store=SQLIdentity(DirectDatabase(connection)), clock=SystemClock()
             )
-            return _finished(work(tokens))
+            return finished(work(tokens))
     except OSError as error:
         raise click.ClickException(f"DATA_DIR {directory}: {error.strerror}") from error
     except DatabaseUnusable as error:
@@ -78,7 +78,7 @@ def with_tokens(directory: Path, work: Callable[[MachineTokens], Coroutine[Any, 
         raise click.ClickException(problem.message) from problem
 
 
-def _finished(work: Coroutine[Any, Any, T]) -> T:
+def finished(work: Coroutine[Any, Any, T]) -> T:
     """
     The outcome of a coroutine that has nothing to wait for.
     """
