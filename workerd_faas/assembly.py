@@ -1,6 +1,7 @@
 """The one module that knows every class: it makes the objects and gives them to one another."""
 
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from workerd_faas.api.analytics import AnalyticsRoutes
 from workerd_faas.api.app import Api, Routes
 from workerd_faas.api.assets import AssetRoutes, session_holders
 from workerd_faas.api.device import DeviceRoutes
+from workerd_faas.api.grants import GrantRoutes
 from workerd_faas.api.home import HomeRoutes
 from workerd_faas.api.hyperdrive import HyperdriveRoutes
 from workerd_faas.api.oauth import OAuthRoutes
@@ -31,14 +33,19 @@ from workerd_faas.api.tails import TailRoutes
 from workerd_faas.api.triggers import TriggerRoutes
 from workerd_faas.api.user import UserRoutes
 from workerd_faas.api.wrangler import WranglerRoutes
-from workerd_faas.directories import DataDirectory, DirectoryStage, run_directory
+from workerd_faas.directories import DataDirectory, DirectoryStage, RunDirectory, run_directory
 from workerd_faas.domain.identity import LoginPolicy
 from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.upstream import Upstream
-from workerd_faas.ingress.doors import Doors
+from workerd_faas.handover.giving import Giving
+from workerd_faas.handover.parts import Parts
+from workerd_faas.handover.taking import Places, taking_over
+from workerd_faas.ingress.call_doors import call_doors
 from workerd_faas.ingress.limits import RelayLimits
+from workerd_faas.ingress.passing import PassedCells
 from workerd_faas.ingress.service import Ingress
+from workerd_faas.ingress.state_doors import state_doors
 from workerd_faas.lifecycle import OwnedJobs, ServiceManager, Stage, StagedService
 from workerd_faas.logs import json_observer
 from workerd_faas.oidc.devprovider.backchannel import socket_agent
@@ -63,6 +70,7 @@ from workerd_faas.store.bundles import BundleDirectory
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.data_points import SQLPoints
 from workerd_faas.store.database import SQLiteDatabase
+from workerd_faas.store.grants import SQLGrants
 from workerd_faas.store.hyperdrive import SQLConfigurations
 from workerd_faas.store.identity import SQLIdentity
 from workerd_faas.store.logs import SQLLogs
@@ -105,6 +113,7 @@ from workerd_faas.usecases.storage.databases import Databases
 from workerd_faas.usecases.storage.inventory import Inventory
 from workerd_faas.usecases.storage.queues import ConsumerTable, QueueDeliveries, Queues
 from workerd_faas.usecases.storage.values import Values
+from workerd_faas.usecases.ties.grants import CallGrants, GrantTable
 from workerd_faas.usecases.ties.targets import AccountTargets
 from workerd_faas.usecases.ties.ties import Ties
 from workerd_faas.usecases.ties.verbs import TieVerbs
@@ -126,9 +135,12 @@ class UTCClock:
         return datetime.now(UTC)
 
 
-def build(reactor: Any, settings: Settings) -> IService:
+def build(reactor: Any, settings: Settings, command: Sequence[str] | None = None) -> IService:
     """
     The daemon as a service. Nothing runs before the service is started.
+
+    Args:
+        command: How to start the same daemon again; None: it cannot be handed over.
 
     Raises:
         SystemExit: something that the daemon cannot do without is not there; says what.
@@ -156,11 +168,15 @@ class _Assembly:
         self.clock = UTCClock()
         self.data = DataDirectory(settings.data_dir)
         self.data.make()
-        self.run = run_directory(self.data, os.environ)
+        self.own = RunDirectory.claim(run_directory(self.data, os.environ))
+        self.run = self.own.path
         self.api_socket = self.run / "api"
         self.jobs = OwnedJobs()
         self.routes = RoutingTable()
         self.limits = UploadLimits(code=settings.max_code_size)
+        self.walls = walls.build(
+            walls.Sandbox(settings.sandbox), settings.cell_uids, settings.data_dir
+        )
 
         self.database = SQLiteDatabase(reactor, self.data.database)
         self.catalog = SQLCatalog(self.database)
@@ -174,9 +190,6 @@ class _Assembly:
         self._make_logs()
         self._make_sites()
         self._make_storage()
-        self.walls = walls.build(
-            walls.Sandbox(settings.sandbox), settings.cell_uids, settings.data_dir
-        )
         self._make_runtime()
         self.workers = self._workers()
         self._make_login()
@@ -213,6 +226,7 @@ class _Assembly:
     async def _deleted(self, account_id: str, function: str) -> None:
         await self.events.forget(account_id, function)
         await self.queues.function_removed(account_id, function)
+        self.granted.removed(account_id, function)
 
     def _make_logs(self) -> None:
         settings = self.settings
@@ -283,11 +297,13 @@ class _Assembly:
             data=self.data.state,
             consumers=self.consumers.configuration,
             deliveries=self.deliveries,
+            walls=self.walls,
             options=StateOptions(
                 max_cells=self.settings.max_cells, idle=self.settings.cell_idle_timeout
             ),
         )
-        self.doors = Doors(reactor=self.reactor, cells=self.state_cells)
+        self.state = PassedCells(self.state_cells)
+        self.doors = state_doors(reactor=self.reactor, cells=self.state)
         self.inventory = Inventory(
             resources=self.resources, cells=self.state_cells, work=self.jobs, clock=self.clock
         )
@@ -297,7 +313,6 @@ class _Assembly:
         self.queues = Queues(inventory=self.inventory, table=self.consumers)
 
     def _storage_areas(self) -> list[Routes]:
-            walls=self.walls,
         return [
             KVRoutes(
                 auth=self.auth, inventory=self.inventory, values=Values(inventory=self.inventory)
@@ -335,6 +350,7 @@ class _Assembly:
             sites=self.site_files,
             doors=self.doors,
             points=self.points,
+            walls=self.walls,
             options=FleetOptions(
                 isolation=Isolation(settings.isolation.value),
                 egress_allow=settings.egress_allow,
@@ -350,10 +366,9 @@ class _Assembly:
             resolver=MachineResolver(self.reactor),
             gates=self.fleet,
             reactor=self.reactor,
-            walls=self.walls,
         )
         self.tails.changed = self.fleet.tails_changed
-        self.ties = Ties(store=self.tie_store, routes=self.routes, notices=self.fleet)
+        self._make_ties()
         self.scheduler = Scheduler(
             reactor=self.reactor,
             clock=self.clock,
@@ -372,21 +387,6 @@ class _Assembly:
             binary=workerd,
             directory=_made(self.run / "c"),
             options=CheckOptions(load=settings.check_timeout),
-        )
-
-    def _secrets_keys(self) -> Callable[[], Sequence[str]]:
-        given = self.settings.secrets_keys
-        if given:
-            return lambda: given
-        file = self.data.secrets_key
-        keyfile.read_keys(file)  # a file that is no good keeps the daemon from starting
-        return lambda: keyfile.read_keys(file)
-
-    def _make_login(self) -> None:
-        settings = self.settings
-        keys = Keys.from_secret(self._secret().encode())
-        policy = LoginPolicy(rules=frozenset(settings.login_allow))
-        issuer = settings.public.api
             walls=self.walls,
         )
 
@@ -411,6 +411,21 @@ class _Assembly:
             routes=self.routes,
             notices=self.fleet,
             granting=self.granted.granting,
+        )
+
+    def _secrets_keys(self) -> Callable[[], Sequence[str]]:
+        given = self.settings.secrets_keys
+        if given:
+            return lambda: given
+        file = self.data.secrets_key
+        keyfile.read_keys(file)  # a file that is no good keeps the daemon from starting
+        return lambda: keyfile.read_keys(file)
+
+    def _make_login(self) -> None:
+        settings = self.settings
+        keys = Keys.from_secret(self._secret().encode())
+        policy = LoginPolicy(rules=frozenset(settings.login_allow))
+        issuer = settings.public.api
         self.dev_provider = None if settings.provider else self._dev_provider(issuer)
         self.relying_party = RelyingParty(
             settings=self._provider_settings(issuer),
@@ -534,6 +549,7 @@ class _Assembly:
                 ties=TieVerbs(catalog=self.catalog, ties=self.ties, work=self.jobs),
                 urls=urls,
             ),
+            GrantRoutes(auth=self.auth, grants=self.call_grants),
             TriggerRoutes(
                 auth=self.auth,
                 schedules=Schedules(catalog=self.catalog, scheduler=self.scheduler, work=self.jobs),
@@ -567,7 +583,7 @@ class _Assembly:
             "backing_off": len(status.breakers),
         }
 
-    def service(self) -> IService:
+    def service(self, command: Sequence[str] | None) -> IService:
         """
         The stages in their order.
         """
@@ -584,8 +600,9 @@ class _Assembly:
             limits=RelayLimits(first_byte_seconds=settings.response_timeout),
             access_log=settings.access_log,
         )
+        directory = DirectoryStage(self.data, self.own, leftovers.clear)
         stages: list[tuple[str, Stage]] = [
-            ("directory", DirectoryStage(self.data)),
+            ("directory", directory),
             ("store", StoreStage(self.database, self.catalog, self.bundles, self.routes)),
             ("log store", self.log_store),
             ("log", self.events),
@@ -593,6 +610,8 @@ class _Assembly:
             ("database files", self.databases),
             ("state cells", self.state_cells),
             ("doors", self.doors),
+            ("grants", self.call_grants),
+            ("calls between accounts", self.call_doors),
             ("data points", self.points),
             ("cells", self.fleet),
             ("openings", self.openings),
@@ -612,7 +631,43 @@ class _Assembly:
         stages.append(("tails", self.tails))
         manager = ServiceManager.from_environment(self.reactor, os.environ)
         observer = json_observer(sys.stdout) if settings.log_format == "json" else None
-        return StagedService(self.reactor, stages, manager, observer, ingress.reload)
+        giving = Giving(
+            reactor=self.reactor,
+            command=command,
+            descriptors=lambda: ingress.descriptors,
+            parts=Parts(
+                ingress=ingress,
+                tails=self.tails,
+                jobs=self.jobs,
+                scheduler=self.scheduler,
+                queues=self.queues,
+                sweeper=self.site_sweeper,
+                state_cells=self.state_cells,
+                state=self.state,
+                directory=directory,
+                catalog=self.catalog,
+                routes=self.routes,
+                drain=settings.drain_timeout,
+            )(),
+            manager=manager,
+            note=self.data.upgrade,
+        )
+        stages = taking_over(
+            stages,
+            reactor=self.reactor,
+            places=Places(
+                open_ports=ingress.open,
+                requests=ingress.serve_passed,
+                state=self.doors.serve_passed,
+                directory=self.run,
+            ),
+        )
+        stages.append(("hand-over", giving))
+        signals: dict[int, Callable[[], None]] = {
+            signal.SIGHUP: ingress.reload,
+            signal.SIGUSR2: giving.begin,
+        }
+        return StagedService(self.reactor, stages, manager, observer, signals)
 
 
 def _made(directory: Path) -> Path:

@@ -1,10 +1,13 @@
 """Where the daemon keeps its things: the data directory, and a short one for unix sockets."""
 
+import fcntl
 import os
 import secrets
+import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +80,13 @@ class DataDirectory:
         """
         return self.path / "transfers"
 
+    @property
+    def upgrade(self) -> Path:
+        """
+        How the last hand-over to a new daemon went.
+        """
+        return self.path / "upgrade.json"
+
     def make(self) -> None:
         """
         Create it, for us alone.
@@ -129,13 +139,98 @@ def _temporary(note: Path) -> Path:
     return made
 
 
+_OWN: Final = "wf-"
+"""What the name of a daemon's own directory begins with."""
+
+_SHARED: Final = frozenset({"c", "f", "s"})
+"""Directories of cells as earlier releases had them, which were no daemon's own."""
+
+
+@attrs.define(eq=False)
+class RunDirectory:
+    """
+    One daemon's own part of the directory for unix sockets. Two daemons have cells at the same time
+    while one takes the other's place; the kernel tells which of them lives.
+
+    Attributes:
+        path: Where this daemon's sockets go.
+    """
+
+    base: Path
+    path: Path
+    _descriptor: int | None
+
+    @classmethod
+    def claim(cls, base: Path) -> "RunDirectory":
+        """
+        Make one.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        path = Path(tempfile.mkdtemp(prefix=_OWN, dir=base))
+        return cls(base, path, _locked(path))
+
+    def sweep(self, end_cells: Callable[[Path], None]) -> None:
+        """
+        Clear away what daemons that were killed have left.
+
+        Args:
+            end_cells: Ends and removes all cells whose directories are in this one.
+        """
+        for entry in list(self.base.iterdir()):
+            if entry == self.path or entry.is_symlink() or not entry.is_dir():
+                continue
+            if entry.name.startswith(_OWN):
+                descriptor = _locked(entry)
+                if descriptor is None:
+                    continue  # Its daemon finishes what it has.
+                for cells in [one for one in entry.iterdir() if one.is_dir()]:
+                    end_cells(cells)
+                os.close(descriptor)
+            elif entry.name in _SHARED:
+                end_cells(entry)
+            else:
+                continue
+            shutil.rmtree(entry, ignore_errors=True)
+
+    def remove(self) -> None:
+        """
+        The daemon is down. Idempotent.
+        """
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _locked(directory: Path) -> int | None:
+    """
+    A descriptor that holds the lock on a directory until it is closed; None: another daemon does.
+    """
+    with suppress(FileNotFoundError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            return descriptor
+    return None
+
+
 @attrs.define(eq=False)
 class DirectoryStage:
     """
     The first stage: the directory is there and ours alone.
+
+    Attributes:
+        end_cells: See `RunDirectory.sweep`.
     """
 
     data: DataDirectory
+    run: RunDirectory
+    end_cells: Callable[[Path], None]
     _lock: DirectoryLock | None = None
 
     async def start(self) -> None:
@@ -148,10 +243,19 @@ class DirectoryStage:
         except AlreadyRunning as error:
             raise StartRefused(str(error)) from error
         self._lock = lock
+        self.run.sweep(self.end_cells)
+
+    def release(self) -> None:
+        """
+        Leave the data directory to another daemon. Idempotent.
+        """
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     async def stop(self) -> None:
         """
         See `lifecycle.Stage.stop`.
         """
-        if self._lock is not None:
-            self._lock.release()
+        self.release()
+        self.run.remove()

@@ -54,7 +54,12 @@ class Stage(Protocol):
 class StagedService(Service):
     """
     Starts stages one after the other and stops them in reverse. A stage that cannot start ends
-    the process: what was started is stopped, and the exit status is not 0. SIGHUP calls `reload`.
+    the process: what was started is stopped, and the exit status is not 0.
+
+    SIGTERM and SIGINT stop the service; the second one ends the process at once.
+
+    Attributes:
+        _on_signals: What else is called at which signal, on the reactor's thread.
     """
 
     log = Logger()
@@ -63,7 +68,7 @@ class StagedService(Service):
     _stages: Sequence[tuple[str, Stage]]
     _manager: "ServiceManager"
     _observer: ILogObserver | None = None
-    _reload: Callable[[], None] | None = None
+    _on_signals: Mapping[int, Callable[[], None]] = attrs.Factory(dict)
     _running: list[tuple[str, Stage]] = attrs.Factory(list)
     _starting: "Deferred[None] | None" = None
 
@@ -92,8 +97,8 @@ class StagedService(Service):
 
     def _begin(self) -> None:
         _exit_cleanly_on_signals(self._reactor)
-        if self._reload is not None:
-            _call_on_hangup(self._reactor, self._reload)
+        for number, call in self._on_signals.items():
+            _call_on_signal(self._reactor, number, call)
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._failed)
 
@@ -143,9 +148,18 @@ def _exit_cleanly_on_signals(reactor: Any) -> None:
     """
     Stop on SIGTERM and SIGINT as the reactor does, without twistd killing itself by the same
     signal afterwards: a daemon that drained has ended well, with status 0.
-    """
 
-    def stop(_signal: int, _frame: object) -> None:
+    Who asks twice does not want to wait. What was acknowledged is on the disk at any moment, and
+    cells die with the daemon, so that nothing needs to be put in order.
+    """
+    asked: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        if asked:
+            os.write(2, b"asked to stop again: ending at once\n")
+            os._exit(128 + number)
+        asked.append(number)
+
         def once() -> None:
             with suppress(ReactorNotRunning):
                 reactor.stop()
@@ -156,11 +170,8 @@ def _exit_cleanly_on_signals(reactor: Any) -> None:
         signal.signal(number, stop)
 
 
-def _call_on_hangup(reactor: Any, reload: Callable[[], None]) -> None:
-    """
-    Call `reload` on the reactor's thread at each SIGHUP.
-    """
-    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
+def _call_on_signal(reactor: Any, number: int, call: Callable[[], None]) -> None:
+    signal.signal(number, lambda *_: reactor.callFromThread(call))
 
 
 @attrs.define(eq=False)
@@ -256,6 +267,14 @@ class ServiceManager:
         The daemon drains.
         """
         self._send("STOPPING=1")
+
+    def succeeded_by(self, pid: int) -> None:
+        """
+        Another process serves from now on, and tells the manager how it is itself.
+        """
+        self._send(f"MAINPID={pid}")
+        self.close()
+        self._address = None
 
     def close(self) -> None:
         """

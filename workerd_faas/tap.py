@@ -1,7 +1,9 @@
 """`twistd workerd-faas`: its options, which mirror the settings, and the service it runs."""
 
+import getopt
 import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
@@ -54,6 +56,7 @@ class Options(usage.Options):
 
     Attributes:
         settings: What was read; there once the options have been parsed.
+        command: How to start the same daemon again, in the foreground; None: it is not there.
     """
 
     synopsis = "[options]"
@@ -78,6 +81,7 @@ class Options(usage.Options):
     ]
 
     settings: Settings
+    command: Sequence[str] | None
 
     def getUsage(self, width: int | None = None) -> str:
         """
@@ -114,6 +118,22 @@ class Options(usage.Options):
             )
         except (SettingsError, reactor.WrongReactor) as error:
             raise usage.UsageError(str(error)) from error
+        self.command = self._command()
+
+    def _command(self) -> Sequence[str] | None:
+        """
+        This process's own command line, with the environment to say the rest. Without a file for
+        the process's id, which this process has.
+        """
+        parent: Any = self.parent
+        arguments = sys.argv[1:]
+        if parent is None or not parent.get("nodaemon", True):
+            return None
+        _, rest = getopt.getopt(arguments, parent.shortOpt, parent.longOpt)
+        before = arguments[: len(arguments) - len(rest)]
+        program = sys.orig_argv[1 : len(sys.orig_argv) - len(arguments)]
+        own = ["--pidfile="] if "pidfile" in parent else []
+        return [sys.executable, *program, *before, *own, *rest]
 
 
 def env_file(named: str | None) -> Path | None:
@@ -132,4 +152,4 @@ def makeService(options: Options) -> IService:
     from workerd_faas.assembly import build
 
     installed: Any = reactor.install()
-    return build(installed, options.settings)
+    return build(installed, options.settings, options.command)

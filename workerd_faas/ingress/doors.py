@@ -1,11 +1,15 @@
 """
-The relay on unix sockets of our own: what a function cell asks of its account's state cell goes
-through here, so that the state cell is started when it is needed and replaced without a failure.
+The relay on unix sockets of our own, one for each function cell.
+
+What a cell asks of its account's state cell goes through one (`state_doors`), so that the state
+cell is started when it is needed and replaced without a failure; what functions ask of those of
+other accounts goes through another (`call_doors`), where it is looked whether they may.
 """
 
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -14,49 +18,19 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from workerd_faas.domain.errors import Kind, Problem
-from workerd_faas.domain.routing import Route, RoutingTable
+from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.client import ClientConnection
-from workerd_faas.ingress.headers import Request
 from workerd_faas.ingress.heads import RequestHeads
-from workerd_faas.ingress.hosts import FunctionHost, Place
 from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.misses import Misses
-from workerd_faas.ingress.peers import Client
+from workerd_faas.ingress.passing import Passage
 from workerd_faas.ingress.pool import Pool
 from workerd_faas.ingress.relay import Relay
 from workerd_faas.ingress.timers import Timers
 from workerd_faas.usecases import ports
 
 _BACKLOG: Final = 512
-_DOMAIN: Final = "state"
-
-_NO_ACCOUNT: Final = Problem(
-    kind=Kind.HOST_INVALID, message="The Host header must name an account's state."
-)
-
-
-class _DoorConnection(ClientConnection):
-    """
-    A function cell's connection. Whose state it reaches is fixed by the door that it came through;
-    behind the door of a cell that all accounts share the host says it, which only the router sets.
-    """
-
-    __slots__ = ("_fixed",)
-
-    def __init__(self, relay: Relay, fixed: Route | None) -> None:
-        super().__init__(relay)
-        self._fixed = fixed
-
-    def _route(self, place: Place, client: Client, request: Request) -> Route | Problem | None:
-        if self._fixed is not None:
-            return self._fixed
-        return _route_to(place.function) if isinstance(place, FunctionHost) else _NO_ACCOUNT
-
-
-def _route_to(account_id: str) -> Route:
-    return Route(account_id, "state", "")
 
 
 @attrs.define(eq=False)
@@ -93,37 +67,48 @@ class Door:
             self._path.unlink()
 
 
-class Doors:
+class RelayOnDoors:
     """
     `usecases.ports.Doors`, on a relay of its own.
 
     Args:
         reactor: Twisted's asyncio reactor (`workerd_faas.reactor`).
-        cells: The state cells.
+        cells: What is behind the doors.
+        routes: Where hosts below `domain` lead.
+        domain: What hosts are read as below.
+        connection: Makes the protocol of a connection through the door of this account, or (None)
+            through that of all.
     """
 
     _log = Logger()
 
     def __init__(
-        self, *, reactor: Any, cells: ports.Cells, limits: RelayLimits | None = None
+        self,
+        *,
+        reactor: Any,
+        cells: ports.Cells,
+        routes: RoutingTable,
+        domain: str,
+        connection: Callable[[Relay, str | None], ClientConnection],
+        limits: RelayLimits,
     ) -> None:
-        limits = limits or RelayLimits()
         self._loop = asyncio.get_event_loop_policy().get_event_loop()
         self._timers = Timers(reactor, limits.tick_seconds)
+        self._connection = connection
         self._opening: set[asyncio.Task[None]] = set()
         self._relay = Relay(
             loop=self._loop,
             limits=limits,
             timers=self._timers,
-            routes=RoutingTable(),
+            routes=routes,
             cells=cells,
             api=Upstream("", "none"),
-            base_domain=_DOMAIN,
+            base_domain=domain,
             use_forwarded_host=False,
             proxies=(),
             access_log=False,
             pool=Pool(self._loop, self._timers, limits),
-            heads=RequestHeads(limits, _DOMAIN),
+            heads=RequestHeads(limits, domain),
             misses=Misses(most=limits.misses_per_minute),
         )
 
@@ -159,13 +144,18 @@ class Doors:
             listening.close()
             raise
         door = Door(listening, path)
-        fixed = None if account_id is None else _route_to(account_id)
         accepting = self._loop.create_task(
-            door.accept(self._loop, partial(_DoorConnection, self._relay, fixed))
+            door.accept(self._loop, partial(self._connection, self._relay, account_id))
         )
         self._opening.add(accepting)
         accepting.add_done_callback(self._opened)
         return door
+
+    async def serve_passed(self, passage: Passage) -> None:
+        """
+        Serve what comes for all accounts from the daemon whose place we take.
+        """
+        await passage.accept(self._loop, partial(self._connection, self._relay, None))
 
     def _opened(self, accepting: "asyncio.Task[None]") -> None:
         self._opening.discard(accepting)
@@ -174,4 +164,4 @@ class Doors:
             self._log.error("a door does not open: {error}", error=repr(error))
 
 
-_check: type[ports.Doors] = Doors
+_check: type[ports.Doors] = RelayOnDoors

@@ -91,6 +91,7 @@ class ListeningPort:
     Attributes:
         endpoint: The string that it was made from.
         address: What it is bound to, as Twisted tells it.
+        accepting: It should accept, and does unless something is in its way.
     """
 
     endpoint: str
@@ -101,7 +102,7 @@ class ListeningPort:
     _port: Any
     _socket: socket.socket
     _server: Any = None
-    _accepting: bool = False
+    accepting: bool = False
     _reviving: "asyncio.Task[None] | None" = None
     _log: ClassVar[Logger] = Logger()
 
@@ -115,7 +116,7 @@ class ListeningPort:
         """
         Begin to accept.
         """
-        self._accepting = True
+        self.accepting = True
         options: dict[str, Any] = {"sock": self._socket.dup(), "backlog": _BACKLOG}
         if self.certificates is not None:
             options |= {
@@ -128,7 +129,7 @@ class ListeningPort:
         else:
             create = self._loop.create_server
         server = await create(self._make_protocol, **options)
-        if self._accepting:
+        if self.accepting:
             self._server = server
         else:
             server.close()
@@ -138,7 +139,7 @@ class ListeningPort:
         uvloop stops accepting for good when an accept fails for want of descriptors and its one
         spare descriptor is gone as well: begin again then.
         """
-        if not self._accepting or self._reviving is not None or self._accepts():
+        if not self.accepting or self._reviving is not None or self._accepts():
             return
         self._log.error("{endpoint} had stopped accepting", endpoint=self.endpoint)
         self._reviving = self._loop.create_task(self.accept())
@@ -161,7 +162,7 @@ class ListeningPort:
         """
         Accept no more for now. Idempotent.
         """
-        self._accepting = False
+        self.accepting = False
         server, self._server = self._server, None
         if server is not None:
             server.close()

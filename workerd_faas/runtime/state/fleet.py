@@ -111,15 +111,27 @@ class StateFleet:
         )
         self._tick()
 
-    async def stop(self) -> None:
+    async def stop(self, within: float | None = None) -> None:
         """
-        Start no more cells; drain and end those that are there.
+        Start no more cells; drain and end those that are there. `start` may follow.
+
+        Args:
+            within: Seconds after which cells are killed with what is under way in them.
         """
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
+        late = None if within is None else self.reactor.callLater(within, self._kill_all)
         await gatherResults([slot.stop() for slot in self._slots.values()], consumeErrors=True)
+        if late is not None and late.active():
+            late.cancel()
         await gatherResults(tuple(self._work))
+        self._slots.clear()
+        self._queued.clear()
+
+    def _kill_all(self) -> None:
+        for cell in tuple(self._houses):
+            cell.kill(Cause.ASKED)
 
     # `usecases.ports.Cells`, for the relay: the account is all that counts of a route.
 
@@ -205,7 +217,7 @@ class StateFleet:
     def _slot(self, account_id: str) -> Slot:
         slot = self._slots.get(account_id)
         if slot is None:
-            slot = self._slots[account_id] = Slot(
+            slot = Slot(
                 key=account_id,
                 account_id=account_id,
                 reactor=self.reactor,
@@ -213,6 +225,10 @@ class StateFleet:
                 owner=self,
                 exclusive=True,
             )
+            if self._ticker is None:
+                slot.stop()  # As we are: whoever asks is told so.
+            else:
+                self._slots[account_id] = slot
         return slot
 
     # `SlotOwner`.

@@ -74,7 +74,9 @@ class Scheduler:
     async def start(self) -> None:
         """
         Take up what is stored. A run that had not ended was interrupted, and is not repeated.
+        Also after `stop`.
         """
+        self._stopped = False
         now = self.clock.now()
         self._ahead = now.timestamp() - self.reactor.seconds()
         found = [settled(interrupted(s, now), now) for s in await self.store.all()]

@@ -156,6 +156,16 @@ class Queues:
             with suppress(Problem):
                 await self.inventory.cells.renew(account_id)
 
+    async def resume(self) -> None:
+        """
+        Deliver again after `stop`.
+        """
+        self.table.paused = False
+        for account_id in self.table.accounts():
+            with suppress(Problem):
+                await self.inventory.cells.renew(account_id)
+        await self.start()
+
     async def state(self, queue: Resource) -> QueueState:
         """
         A queue with what belongs to it.
