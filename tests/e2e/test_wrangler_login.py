@@ -62,9 +62,15 @@ def test_a_token_that_is_no_good_is_told(tmp_path: Path, dev: Daemon) -> None:
     With a wrong token Wrangler reports an authentication error, without a stack trace.
     """
     variables = environment(tmp_path / "home", dev) | {"CLOUDFLARE_API_TOKEN": "wft_no"}
-    said = wrangler(tmp_path, variables, "kv", "namespace", "list", expect=1)
-    assert "Authentication error" in said
-    assert "    at " not in said
+    (tmp_path / "index.js").write_text(CODE)
+    (tmp_path / "wrangler.json").write_text(
+        '{"name": "never-there", "main": "index.js", "compatibility_date": "2026-11-01"}'
+    )
+    for command in ("kv namespace list", "deploy", "secret list", "whoami"):
+        said = wrangler(tmp_path, variables, *command.split(), expect=1)
+        wanted = "Invalid access token" if command == "whoami" else "Authentication error"
+        assert wanted in said
+        assert "    at " not in said
 
 
 def test_wrangler_logs_in_on_a_machine_without_a_browser(tmp_path: Path) -> None:

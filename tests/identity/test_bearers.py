@@ -89,8 +89,10 @@ class BearerTests(WorldCase):
         ):
             answer = await world.api("GET", "/user", text)
             self.assertEqual(answer.status, 401, text)
-            self.assertEqual(answer.document["errors"][0]["code"], 10000)
-            self.assertEqual(answer.document["errors"][0]["message"], "Authentication error")
+            self.assertEqual(answer.document["errors"][0]["code"], 9109)
+            elsewhere = await world.api("GET", "/user/sessions", text)
+            self.assertEqual(elsewhere.document["errors"][0]["code"], 10000)
+            self.assertEqual(elsewhere.document["errors"][0]["message"], "Authentication error")
 
     async def test_a_forged_access_token_is_refused(self) -> None:
         """

@@ -17,6 +17,8 @@ MAX_JSON_BODY: Final = 1 << 20
 
 MAX_PER_PAGE: Final = 1000
 
+_UNAUTHENTICATED: Final = frozenset({Kind.UNAUTHENTICATED, Kind.NOBODY, Kind.TOKEN_INVALID})
+
 
 def write_json(request: IRequest, status: int, document: Any) -> bytes:
     """
@@ -55,7 +57,7 @@ def answer_problem(request: IRequest, problem: Problem) -> bytes:
     status = STATUS_AND_CODE[problem.kind][0]
     if problem.retry_after is not None:
         request.setHeader(b"retry-after", b"%d" % problem.retry_after)
-    if problem.kind is Kind.UNAUTHENTICATED:
+    if problem.kind in _UNAUTHENTICATED:
         request.setHeader(b"www-authenticate", b'Bearer realm="workerd-faas"')
     return write_json(request, status, envelope_of(problem))
 

@@ -11,6 +11,8 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.NOT_FOUND: (404, 7000),
     Kind.METHOD_NOT_ALLOWED: (405, 10405),
     Kind.UNAUTHENTICATED: (401, 10000),
+    Kind.NOBODY: (401, 9109),
+    Kind.TOKEN_INVALID: (401, 1000),
     Kind.FORBIDDEN: (403, 10003),
     Kind.INVALID_METADATA: (400, 10004),
     Kind.INVALID_MODULE: (400, 10005),
@@ -69,8 +71,8 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.INTERNAL: (500, 10500),
 }
 """
-Wrangler acts on 10000, 10007, 10021, 10027, 10057, 10090, 10215, 10220 and 10222; the others it
-only prints.
+Wrangler acts on 1000, 9109, 10000, 10007, 10021, 10027, 10057, 10090, 10215, 10220 and 10222; the
+others it only prints.
 """
 
 

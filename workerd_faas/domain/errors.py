@@ -19,6 +19,8 @@ class Kind(enum.Enum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     # Who asks.
     UNAUTHENTICATED = "unauthenticated"
+    NOBODY = "nobody"
+    TOKEN_INVALID = "token_invalid"  # noqa: S105 — a kind
     FORBIDDEN = "forbidden"
     # Uploads.
     INVALID_METADATA = "invalid_metadata"
