@@ -12,7 +12,7 @@ from tests.runtime.support import ACCOUNT, RealCase, Reply, code, workerd
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Binding, BindingKind
 from workerd_faas.domain.routing import Route
-from workerd_faas.ingress.doors import Doors
+from workerd_faas.ingress.state_doors import state_doors
 from workerd_faas.runtime.fleet import Fleet, FleetOptions
 from workerd_faas.runtime.state.fleet import StateFleet, StateOptions
 from workerd_faas.usecases.storage.ports import StateAnswer, StateQuestion
@@ -124,7 +124,7 @@ class StateCase(RealCase):
         """
         Function cells that reach the state cells.
         """
-        doors = Doors(reactor=self.reactor, cells=state)
+        doors = state_doors(reactor=self.reactor, cells=state)
         await doors.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(doors.stop()))
         folder = self.directory / f"f{len(list(self.directory.glob('f*')))}"

@@ -29,7 +29,10 @@ def binding(value: Binding) -> dict[str, Any]:
     if value.kind is BindingKind.SECRET_TEXT:
         return shown
     key = _VALUE_KEYS.get(value.kind)
-    return {**shown, **value.value} if key is None else {**shown, key: value.value}
+    if key is not None:
+        return {**shown, key: value.value}
+    # Whose function a granted one is, is its owner's to tell.
+    return {**shown, **{name: of for name, of in value.value.items() if name != "owner"}}
 
 
 def version(value: Version, urls: PublicUrls) -> dict[str, Any]:

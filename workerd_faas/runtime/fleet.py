@@ -123,6 +123,8 @@ class Fleet:
         binary: workerd.
         directory: A short directory of mode 0700 that is ours alone.
         doors: Makes the cells' ways to the state cells; None: they have none.
+        calls: Makes the cells' ways to functions of other accounts, which are ours too; None: they
+            have none. Set before the start.
         points: Takes the data points of functions; None: they are dropped.
         sites: What cells serve sites with; None: they serve none.
     """
@@ -134,6 +136,7 @@ class Fleet:
     events: FunctionEvents
     targets: CallTargets
     doors: Doors | None = None
+    calls: Doors | None = None
     points: PointSink | None = None
     sites: SiteFiles | None = None
     options: FleetOptions = attrs.Factory(FleetOptions)
@@ -177,6 +180,7 @@ class Fleet:
             events=self.events,
             targets=self.targets,
             doors=self.doors,
+            calls=self.calls,
             points=self.points,
             sites=self.sites,
         )

@@ -65,6 +65,7 @@ class House:
     targets: CallTargets
     reports: Budget
     doors: Doors | None = None
+    calls: Doors | None = None
     points: PointSink | None = None
     files: bool = False
     called: set[str] = attrs.Factory(set)
@@ -126,9 +127,8 @@ class House:
         """
         Close the doors and remove the directory.
         """
-        state, self._state = self._state, None
-        if state is not None:
-            state.close()
+        while self._opened:
+            self._opened.pop().close()
         door, self._door = self._door, None
         if door is not None:
             await maybeDeferred(door.stopListening)
@@ -162,11 +162,12 @@ class Builder:
     events: FunctionEvents
     targets: CallTargets
     doors: Doors | None = None
+    calls: Doors | None = None
     points: PointSink | None = None
     sites: SiteFiles | None = None
     walls: Walls = attrs.Factory(Walls)
-
     reports: Budget = attrs.Factory(daemon_socket.budget_of_all)
+
     def build(
         self, name: str, label: str, account_id: str | None, owner: CellOwner
     ) -> tuple[Cell, House]:
@@ -196,6 +197,7 @@ class Builder:
             targets=self.targets,
             reports=self.reports,
             doors=self.doors,
+            calls=self.calls,
             points=self.points,
             files=files is not None,
         )

@@ -81,8 +81,10 @@ class VersionMaker:
             Problem: saying what to mend.
         """
         metadata = upload.metadata
-        bindings = merge_bindings(metadata, () if newest is None else newest.bindings)
-        self.ties.check(target.account_id, target.function, bindings, metadata.tail_consumers)
+        merged = merge_bindings(metadata, () if newest is None else newest.bindings)
+        bindings = self.ties.tied(
+            target.account_id, target.function, merged, metadata.tail_consumers
+        )
         site = await self.sites.of_upload(
             target.account_id, target.function, attrs.evolve(metadata, bindings=bindings), newest
         )

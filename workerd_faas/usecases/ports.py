@@ -499,6 +499,21 @@ class CallTargets(Protocol):
         """
 
 
+class CallRights(Protocol):
+    """
+    Whether functions of one account may call a function of another one.
+    """
+
+    def may_call(self, account_id: str, function: str, owner: str) -> bool:
+        """
+        Args:
+            account_id: Who calls.
+            function: Whom.
+            owner: The account that the function must belong to: it did when the caller was bound
+                to it, and the name may be somebody else's now.
+        """
+
+
 class CellNotices(Protocol):
     """
     What running cells must learn about functions.

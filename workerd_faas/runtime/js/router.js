@@ -3,11 +3,12 @@
 // Every line of `fetch` and `run` is paid by every request; the rest runs when something is loaded,
 // fails or is asked by the daemon. `request.cf` is ours: the relay sets it on every request.
 
+import { CALLED, called } from "called.js";
 import { THREW, UNAVAILABLE, errorPage } from "errors.js";
 import { runQueue } from "queue_event.js";
 import { runScheduled } from "scheduled.js";
 import { forgetShares } from "services.js";
-import { notStarted, traces } from "tail.js";
+import { reportNotStarted, traces } from "tail.js";
 import {
   health,
   load,
@@ -57,12 +58,10 @@ function threw(entry, request) {
 
 async function first(request, env, ctx, version) {
   if (typeof version !== "string") return internal(request, env, ctx);
+  if (version.startsWith(CALLED)) return called(version.slice(CALLED.length), request, env, ctx);
   const { entry, error, reason } = await load(version, 0, env, ctx);
   if (error === undefined) return answer(entry, request, env, ctx);
-  if (reason !== undefined) {
-    traces.add(version, reason.function, notStarted(request, reason));
-    ctx.waitUntil(traces.send(env.DAEMON));
-  }
+  if (reason !== undefined) reportNotStarted(version, request, reason, env, ctx);
   return errorPage(request, error);
 }
 

@@ -1,10 +1,12 @@
-// Functions that call other functions of their account: `service` bindings.
+// Functions that call other functions: `service` bindings. Those of other accounts, which a binding
+// has the `owner` of, are called where they run (elsewhere.js).
 //
 // What is in a function's `env` is a stub of `Service`, which finds the version that serves the
 // target now, loads it if need be, and passes the call on. Which version that is the daemon says
 // once; it tells us when it changes, before it answers whoever changed it.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { fetchElsewhere, onlyFetch } from "elsewhere.js";
 import { load, ready, serveSite, use } from "versions.js";
 
 /** How deep functions may call one another. */
@@ -28,7 +30,12 @@ export class Service extends WorkerEntrypoint {
   }
 
   fetch(request) {
-    return withTarget(this, (target) => target.fetch(request), request);
+    const { props } = this.ctx;
+    if (props.owner === undefined) {
+      return withTarget(this, (target) => target.fetch(request), request);
+    }
+    checkDepth(props);
+    return fetchElsewhere(request, props, this.env);
   }
 }
 
@@ -37,6 +44,7 @@ const OWN = new Set(["constructor", "ctx", "env", "fetch"]);
 /** Everything that we do not have ourselves is a method or property of the target. */
 function property(self, name) {
   if (typeof name === "symbol" || OWN.has(name)) return self[name];
+  if (self.ctx.props.owner !== undefined) return () => onlyFetch(self.ctx.props, name);
   const method = (...args) => withTarget(self, (target) => target[name](...args));
   // Awaited without having been called it is a property: stubs of workerd behave so too.
   method.then = (resolve, reject) =>
@@ -48,12 +56,16 @@ function property(self, name) {
 function withTarget({ ctx, env }, call, request) {
   const { props } = ctx;
   checkDepth(props);
-  const reach = (entry) =>
-    request !== undefined && entry.site !== undefined && props.entrypoint === undefined
-      ? throughSite(entry, props, env, ctx, request)
-      : send(entry, props, env, call);
+  const there = (entry) => reach(entry, props, env, ctx, call, request);
   const entry = findNow(props, env, ctx);
-  return entry === undefined ? find(props, env, ctx).then(reach) : reach(entry);
+  return entry === undefined ? find(props, env, ctx).then(there) : there(entry);
+}
+
+/** Make a call at the isolate that it is for. */
+export function reach(entry, props, env, ctx, call, request) {
+  return request !== undefined && entry.site !== undefined && props.entrypoint === undefined
+    ? throughSite(entry, props, env, ctx, request)
+    : send(entry, props, env, call);
 }
 
 /** A request to a function with assets meets them first, as one from outside does. */
@@ -72,7 +84,7 @@ function send(entry, { service, entrypoint, props }, env, call) {
   return result;
 }
 
-function checkDepth({ service, depth }) {
+export function checkDepth({ service, depth }) {
   if (depth > DEPTH_MOST) {
     throw new Error(
       `Subrequest depth limit exceeded: functions called one another ${DEPTH_MOST} deep before ` +

@@ -37,8 +37,14 @@ export class Tail extends WorkerEntrypoint {
   }
 }
 
-/** The trace of a request to a version that does not start; `request` may have secrets. */
-export function notStarted(request, { message }) {
+/** A request came to a version that does not start. */
+export function reportNotStarted(version, request, reason, env, ctx) {
+  traces.add(version, reason.function, notStarted(request, reason));
+  ctx.waitUntil(traces.send(env.DAEMON));
+}
+
+/** Its trace; the request may have secrets. */
+function notStarted(request, { message }) {
   const timestamp = Date.now();
   const headers = {};
   for (const name of ["cf-connecting-ip", "cf-ray", "host", "user-agent"]) {

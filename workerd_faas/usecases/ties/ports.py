@@ -1,6 +1,7 @@
 """What ties between functions need of the store."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 import attrs
@@ -41,4 +42,53 @@ class TieStore(Protocol):
     async def references(self, account_id: str, function: str) -> References:
         """
         Who needs a function, among the account's others.
+        """
+
+
+@attrs.frozen(kw_only=True)
+class Grant:
+    """
+    An account whose functions may call a function of another one.
+
+    Attributes:
+        author: Who granted it.
+    """
+
+    account_id: str
+    created_at: datetime
+    author: str
+
+
+class GrantStore(Protocol):
+    """
+    Grants. Each method is one transaction.
+    """
+
+    async def all(self) -> Sequence[tuple[str, str, str]]:
+        """
+        Every grant: the function's owner, the function, the account.
+        """
+
+    async def of(self, account_id: str, function: str) -> Sequence[Grant]:
+        """
+        The grants of a function, the oldest first.
+        """
+
+    async def add(self, account_id: str, function: str, grant: Grant, most: int) -> Grant:
+        """
+        Add one, or return the one that is there for this account.
+
+        Args:
+            most: How many a function can have.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`; `BAD_REQUEST` when there are too many.
+        """
+
+    async def remove(self, account_id: str, function: str, grantee: str) -> None:
+        """
+        Take one away.
+
+        Raises:
+            Problem: `GRANT_NOT_FOUND`.
         """

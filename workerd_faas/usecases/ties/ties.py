@@ -1,9 +1,12 @@
 """
 Functions that are tied to one another: who calls whom by a `service` binding, and who receives
-whose tail events. Both ends belong to one account: another account's code never runs in its cells.
+whose tail events. Another account's code never runs in an account's cells: tail consumers are its
+own, and what it calls by grant runs where it belongs.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import attrs
 
@@ -12,6 +15,16 @@ from workerd_faas.domain.model import Binding, BindingKind
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.usecases.ports import CellNotices
 from workerd_faas.usecases.ties.ports import TieStore
+
+MAX_PROPS: Final = 8 * 1024
+"""Bytes of `props` that are sent with each call to another account."""
+
+Granting = Callable[[str, str], str | None]
+"""For an account and a function of another one: its owner, if that lets the account call it."""
+
+
+def _nobody(_account_id: str, _function: str) -> str | None:
+    return None
 
 
 @attrs.frozen(kw_only=True)
@@ -23,21 +36,29 @@ class Ties:
     store: TieStore
     routes: RoutingTable
     notices: CellNotices
+    granting: Granting = _nobody
 
-    def check(
+    def tied(
         self,
         account_id: str,
         function: str,
         bindings: Iterable[Binding],
         consumers: Sequence[str] | None,
-    ) -> None:
+    ) -> tuple[Binding, ...]:
         """
+        The bindings of an upload, tied to the functions that they name.
+
         Raises:
             Problem: `TARGET_NOT_FOUND`, `UNSUPPORTED` when an upload is tied to a function that it
                 cannot be tied to.
         """
-        self.check_bindings(account_id, function, bindings)
         self.check_consumers(account_id, function, consumers or ())
+        return tuple(
+            self._tied(account_id, function, binding)
+            if binding.kind is BindingKind.SERVICE
+            else binding
+            for binding in bindings
+        )
 
     async def changed(self, account_id: str, function: str) -> None:
         """
@@ -45,22 +66,29 @@ class Ties:
         """
         await self.notices.function_changed(account_id, function, reload=False)
 
-    def check_bindings(self, account_id: str, function: str, bindings: Iterable[Binding]) -> None:
+    def _tied(self, account_id: str, function: str, binding: Binding) -> Binding:
         """
-        Raises:
-            Problem: `TARGET_NOT_FOUND` when a binding is to a function that the account does not
-                have. The function itself may be its own target.
+        A binding to the account's own function (which may be the one that has it), or to one that
+        is granted: that has the `owner` for whom it was made, since names change hands.
         """
-        for binding in bindings:
-            if binding.kind is not BindingKind.SERVICE:
-                continue
-            target = binding.value["service"]
-            if target != function and self.routes.owner(target) != account_id:
-                raise Problem(
-                    kind=Kind.TARGET_NOT_FOUND,
-                    message=f"Could not resolve service binding {binding.name!r}. "
-                    f"Target script {target!r} not found on this account: deploy it first.",
-                )
+        target = binding.value["service"]
+        own = {key: value for key, value in binding.value.items() if key != "owner"}
+        if target == function or self.routes.owner(target) == account_id:
+            return attrs.evolve(binding, value=own)
+        owner = self.granting(account_id, target)
+        if owner is None:
+            raise Problem(
+                kind=Kind.TARGET_NOT_FOUND,
+                message=f"Could not resolve service binding {binding.name!r}. "
+                f"Target script {target!r} not found on this account: deploy it first.",
+            )
+        if len(json.dumps(own.get("props")).encode()) > MAX_PROPS:
+            raise Problem(
+                kind=Kind.UNSUPPORTED,
+                message=f"The 'props' of the binding {binding.name!r} take more than {MAX_PROPS} "
+                "bytes, which a call to another account's function cannot bring.",
+            )
+        return attrs.evolve(binding, value={**own, "owner": owner})
 
     def check_consumers(self, account_id: str, function: str, consumers: Iterable[str]) -> None:
         """

@@ -1,0 +1,88 @@
+"""Doors to the functions of other accounts, for those that these are granted to."""
+
+import asyncio
+from functools import partial
+from typing import Any, Final
+
+import attrs
+
+from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.routing import Route, RoutingTable
+from workerd_faas.ingress.client import ClientConnection
+from workerd_faas.ingress.doors import RelayOnDoors
+from workerd_faas.ingress.headers import Request
+from workerd_faas.ingress.hosts import FunctionHost, Place
+from workerd_faas.ingress.limits import RelayLimits
+from workerd_faas.ingress.peers import Client
+from workerd_faas.ingress.relay import Relay
+from workerd_faas.usecases import ports
+from workerd_faas.wire.headers import CALLED, PROBLEM
+
+_DOMAIN: Final = "call"
+
+_NOT_GRANTED: Final = Problem(
+    kind=Kind.FUNCTION_NOT_FOUND,
+    message="There is no function of this name that this account may call.",
+)
+"""The same whether there is one or not."""
+
+
+class _CallConnection(ClientConnection):
+    """
+    A function cell's connection. Requests come as `[<selector>.]<function>.call`, and their path is
+    `/<owner>/<caller>`: who calls is fixed by the door that it came through; behind the door of a
+    cell that all accounts share the path says it, which only the router sets.
+
+    The callee's router learns from the version's name that this is a call, and reads the request
+    that the caller made out of a field that outsiders can send as well.
+    """
+
+    __slots__ = ("_account", "_rights")
+
+    problem_lines = f"{PROBLEM}: 1\r\n".encode()
+
+    def __init__(self, rights: ports.CallRights, relay: Relay, account_id: str | None) -> None:
+        super().__init__(relay)
+        self._rights = rights
+        self._account = account_id
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._client = attrs.evolve(self._client, key=self._account or "all", lines=b"")
+
+    def _route(self, place: Place, client: Client, request: Request) -> Route | Problem | None:
+        _, owner, caller = (request.target.decode("latin-1") + "//").split("/", 3)[:3]
+        if not isinstance(place, FunctionHost) or not self._rights.may_call(
+            self._account or caller, place.function, owner
+        ):
+            return _NOT_GRANTED
+        route = super()._route(place, client, request)
+        if isinstance(route, Route):
+            return attrs.evolve(route, version_id=CALLED + route.version_id)
+        return route
+
+
+def call_doors(
+    *,
+    reactor: Any,
+    cells: ports.Cells,
+    routes: RoutingTable,
+    rights: ports.CallRights,
+    limits: RelayLimits | None = None,
+) -> RelayOnDoors:
+    """
+    Doors to functions. Whatever `rights` go by, `routes.changes` must go up when a right is taken
+    away: requests that are like the last one on their connection are routed once.
+
+    Args:
+        reactor: Twisted's asyncio reactor (`workerd_faas.reactor`).
+        cells: The function cells.
+    """
+    return RelayOnDoors(
+        reactor=reactor,
+        cells=cells,
+        routes=routes,
+        domain=_DOMAIN,
+        connection=partial(_CallConnection, rights),
+        limits=limits or RelayLimits(),
+    )
