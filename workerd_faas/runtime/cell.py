@@ -184,6 +184,19 @@ class Cell:
         """
         return 0.0 if self._ready_at is None else float(self.reactor.seconds() - self._ready_at)
 
+    @property
+    def suspects(self) -> dict[str, bool]:
+        """
+        The functions that may run in it now or have run since its last sign of life; whether
+        requests to them are in flight.
+        """
+        upstream = self.upstream
+        found = {name: count > 0 for name, count in upstream.functions.items()}
+        found.update({name: found.get(name, False) for name in self.health.busy})
+        found.update(dict.fromkeys(upstream.abandoned, True))
+        found.pop("", None)
+        return found
+
     # What the owner does.
 
     def start(self) -> None:

@@ -2,7 +2,6 @@
 All function cells: one slot per tenant, started at its first request, stopped when idle.
 """
 
-import enum
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,13 +13,18 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from workerd_faas.domain.blame import Blame, BlamePolicy, Change, Standing
 from workerd_faas.domain.errors import Problem
+from workerd_faas.domain.policies import AccountPolicy, ForAll, Isolation, Reach
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import egress, javascript, leftovers
 from workerd_faas.runtime.cell import Cause, Cell, Death, State, Times
+from workerd_faas.runtime.cpu import CpuLimit, CpuMeter
 from workerd_faas.runtime.housing import Builder, House
 from workerd_faas.runtime.process import MIB, RESERVED_DATA
+from workerd_faas.runtime.quarantine import GuardedTargets, Quarantine, Wish
+from workerd_faas.runtime.rules import Rules, SharedTargets, SharedVersions, own_key
 from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
 from workerd_faas.runtime.status import (
@@ -31,10 +35,11 @@ from workerd_faas.runtime.status import (
     resident_bytes,
 )
 from workerd_faas.runtime.unix_http import NoAnswer
+from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.hyperdrive.ports import Gates
+from workerd_faas.usecases.policies.ports import Keeper
 from workerd_faas.usecases.ports import (
     CallTargets,
-from workerd_faas.runtime.walls import Walls
     CellNotices,
     Cells,
     Doors,
@@ -47,28 +52,13 @@ Openings = Mapping[str, frozenset[egress.Address]]
 """By account, addresses that its functions reach besides what all do."""
 
 _TICK: Final = 1.0
+_ADDRESSES_EVERY: Final = 5
+"""Ticks between two looks at the addresses of this host."""
 _VERSION: Final = 5 * MIB
 """
 What a loaded version may take on average: one with little code has 3.2 MB of data, and together
 they must stay below the size from which a cell is replaced.
 """
-
-
-class Isolation(enum.Enum):
-    """
-    Who shares a process.
-    """
-
-    ACCOUNT = "account"
-    FUNCTION = "function"
-    SHARED = "shared"
-
-
-_KEYS: Final[dict[Isolation, Callable[[Route], str]]] = {
-    Isolation.ACCOUNT: lambda route: route.account_id,
-    Isolation.FUNCTION: lambda route: f"{route.account_id}/{route.function}",
-    Isolation.SHARED: lambda route: "shared",
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -77,8 +67,8 @@ class FleetOptions:
     Times are in seconds, sizes in bytes.
 
     Attributes:
-        isolation: Who shares a cell.
-        egress_allow: Networks that functions may reach besides public addresses.
+        isolation: Who shares a cell, but for accounts with a policy of their own.
+        egress_allow: Networks that functions may reach besides public addresses, but for such.
         database_allow: Networks of databases that can be opened for single accounts.
         deny: Addresses of this host that its interfaces do not show, such as a mapped public one.
         max_cells: How many processes at once. A hot restart may go beyond it by one.
@@ -91,6 +81,8 @@ class FleetOptions:
         loaded_versions: How many versions one cell keeps loaded; by default as many as `memory`
             has room for.
         times: Bounds of each cell's life.
+        cpu: How much CPU time a cell may have; None: as much as it gets.
+        blame: When functions are suspected and quarantined.
     """
 
     isolation: Isolation = Isolation.ACCOUNT
@@ -105,6 +97,8 @@ class FleetOptions:
     recycle_age: float = 60.0
     loaded_versions: int = attrs.field()
     times: Times = attrs.Factory(Times)
+    cpu: CpuLimit | None = attrs.Factory(CpuLimit)
+    blame: BlamePolicy = attrs.Factory(BlamePolicy)
 
     @recycle.default
     def _most_of_the_memory(self) -> int:
@@ -127,6 +121,7 @@ class Fleet:
             have none. Set before the start.
         points: Takes the data points of functions; None: they are dropped.
         sites: What cells serve sites with; None: they serve none.
+        walls: What stands around each cell.
     """
 
     reactor: Any
@@ -139,12 +134,14 @@ class Fleet:
     calls: Doors | None = None
     points: PointSink | None = None
     sites: SiteFiles | None = None
+    walls: Walls = attrs.Factory(Walls)
     options: FleetOptions = attrs.Factory(FleetOptions)
-    _key: Callable[[Route], str] = attrs.field(init=False)
+    rules: Rules = attrs.field(init=False)
+    _quarantine: Quarantine = attrs.field(init=False)
+    _apart: set[str] = attrs.field(init=False)
     _slots: dict[str, Slot] = attrs.Factory(dict)
     _openings: Openings = attrs.Factory(dict)
     _houses: dict[Cell, House] = attrs.Factory(dict)
-        walls: What stands around each cell.
     _queued: dict[Slot, None] = attrs.Factory(dict)
     _made: int = 0
     _crashed: int = 0
@@ -154,10 +151,23 @@ class Fleet:
 
     _log = Logger()
 
-    @_key.default
-    def _key_of_isolation(self) -> Callable[[Route], str]:
-        return _KEYS[self.options.isolation]
-    walls: Walls = attrs.Factory(Walls)
+    @rules.default
+    def _settings_alone(self) -> Rules:
+        reach = Reach(networks=self.options.egress_allow)
+        return Rules(ForAll(isolation=self.options.isolation, egress=reach))
+
+    @_quarantine.default
+    def _nobody_is_suspected(self) -> Quarantine:
+        return Quarantine(
+            reactor=self.reactor,
+            blame=Blame(self.options.blame),
+            full=self.options.recycle,
+            changed=self._standing_changed,
+        )
+
+    @_apart.default
+    def _those_apart(self) -> set[str]:
+        return self._quarantine.blame.apart
 
     async def start(self) -> None:
         """
@@ -176,13 +186,15 @@ class Fleet:
             loaded_versions=self.options.loaded_versions,
             memory=self.options.memory,
             times=self.options.times,
-            loader=self.loader,
+            loader=SharedVersions(self.loader, self.rules.shares),
             events=self.events,
-            targets=self.targets,
+            targets=GuardedTargets(self.targets, self._quarantine),
+            shared_targets=self._shared_targets,
             doors=self.doors,
             calls=self.calls,
             points=self.points,
             sites=self.sites,
+            walls=self.walls,
         )
         self._tick()
 
@@ -216,7 +228,6 @@ class Fleet:
         named = (*self.options.egress_allow, *self.options.database_allow)
         return egress.may_reach(address, named, self._own_addresses())
 
-            walls=self.walls,
     async def open_for(self, account_id: str, addresses: frozenset[egress.Address]) -> None:
         """
         See `Gates`.
@@ -271,13 +282,41 @@ class Fleet:
         """
         See `Cells`.
         """
-        slot = self._slots.get(self._key(route))
+        if route.function in self._apart:
+            return self._upstream_apart(route)
+        slot = self._slots.get(self._shared_key(route))
         return None if slot is None or slot.current is None else slot.current.upstream
+
+    def _upstream_apart(self, route: Route) -> Upstream | None:
+        slot = self._slots.get(_own_key(route))
+        if slot is None or slot.current is None or self._quarantine.refusal(route.function):
+            return None
+        return slot.current.upstream
 
     def when_ready(self, route: Route, then: Then) -> Callable[[], None]:
         """
         See `Cells`. `then` is never called before this returns.
         """
+
+        def ask(told: Callable[[Upstream | Problem | None], None]) -> Callable[[], None]:
+            problem = self._quarantine.refusal(route.function)
+            if problem is not None:
+                call = self.reactor.callLater(0, told, problem)
+                return lambda: call.cancel() if call.active() else None
+            slot = self._slot_of(route)
+
+            def granted(result: Upstream | Problem) -> None:
+                there = isinstance(result, Problem) or slot.key == self._key(route)
+                told(result if there else None)
+
+            return slot.when_ready(granted)
+
+        return Wish(ask, then).take_back
+
+    def _key(self, route: Route) -> str:
+        return _own_key(route) if route.function in self._apart else self._shared_key(route)
+
+    def _slot_of(self, route: Route) -> Slot:
         key = self._key(route)
         slot = self._slots.get(key)
         if slot is None:
@@ -288,8 +327,9 @@ class Fleet:
                 reactor=self.reactor,
                 wait=self.options.wait,
                 owner=self,
+                sole=route.function if key == _own_key(route) else None,
             )
-        return slot.when_ready(then)
+        return slot
 
     def version_removed(self, account_id: str, version_id: str) -> None:
         """
@@ -390,6 +430,7 @@ class Fleet:
         self._made += 1
         label = f"cell {self._made} of {slot.key}"
         cell, house = self._builder.build(f"c{self._made}", label, slot.account_id, slot)
+        cell.cpu = None if self.options.cpu is None else CpuMeter(self.options.cpu)
         self._houses[cell] = house
         return cell
 
@@ -400,16 +441,42 @@ class Fleet:
         self._own(Deferred.fromCoroutine(self._houses.pop(cell).clear()))
         if death.cause is not Cause.ASKED:
             self._crashed += 1
+        verdict = self._quarantine.cell_died(slot.key, slot.sole, cell, death)
         for queued in tuple(self._queued):
             if len(self._houses) < self.options.max_cells:
                 del self._queued[queued]
                 queued.admitted()
+        cell.upstream.ended(verdict)
+
+    # Functions that run apart.
+
+    def _standing_changed(self, change: Change) -> None:
+        """
+        A function runs elsewhere from now on, or not at all for a while.
+        """
+        problem = self._quarantine.refusal(change.function)
+        for slot in self._slots.values():
+            if slot.sole != change.function:
+                continue
+            if problem is not None:
+                slot.refuse(problem)
+            elif (
+                change.standing is Standing.FREE
+                and self.options.isolation is not Isolation.FUNCTION
+            ):
+                slot.idle_out()
+        if problem is not None:
+            # Others that call it by a binding shall ask again whether they may.
+            for cell, house in self._houses.items():
+                if change.function in house.called and cell.state is State.READY:
+                    self._own(Deferred.fromCoroutine(self._tell(cell, change.function, False)))
 
     # Once a second.
 
     def _tick(self) -> None:
         self._ticker = self.reactor.callLater(_TICK, self._tick)
         now = self.reactor.seconds()
+        self._quarantine.tick()
         for slot in tuple(self._slots.values()):
             self._look_at(slot, now)
         self._queued = {slot: None for slot in self._queued if slot.wanted}
@@ -433,6 +500,8 @@ class Fleet:
         data = data_bytes(cell.pid)
         if data > self.options.recycle:
             self._log.info("{label} has {bytes} bytes: replaced", label=cell.label, bytes=data)
+            if slot.sole is None:
+                self._quarantine.cell_grew(slot.key, cell)
             self._own(slot.replace())
 
     def _make_room(self) -> None:

@@ -63,6 +63,7 @@ class Slot:
         account_id: Whose documents its cells may load; None: everybody's.
         reactor: Provides IReactorTime.
         wait: Seconds that a request waits for a cell.
+        sole: The only function that runs there; None: several do.
         exclusive: There is never more than one process: a replacement starts when the old one has
             ended, and requests wait meanwhile.
         current: The cell that takes requests.
@@ -76,6 +77,7 @@ class Slot:
     reactor: Any
     wait: float
     owner: SlotOwner
+    sole: str | None = None
     exclusive: bool = False
     chance: Callable[[], float] = random.random
     backoff: Backoff = attrs.Factory(Backoff)
@@ -155,6 +157,12 @@ class Slot:
             self.current.retire()
         self._begin()
         return done
+
+    def refuse(self, problem: Problem) -> None:
+        """
+        Tell all who wait that there will be no cell for them.
+        """
+        self._fail_all(problem)
 
     def idle_out(self) -> None:
         """

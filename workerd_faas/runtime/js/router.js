@@ -70,8 +70,8 @@ function internal(request, env, ctx) {
   const asked = request.cf;
   if (asked?.probe) {
     traces.tail(asked.tailed);
-    const { loaded, pending, loads } = health();
-    return Response.json({ loaded, pending: pending + traces.size, loads });
+    const { loaded, pending, loads, busy } = health();
+    return Response.json({ loaded, pending: pending + traces.size, loads, busy });
   }
   if (asked?.forget) {
     return Response.json({ forgotten: releaseVersion(asked.forget, env, ctx) });

@@ -5,6 +5,7 @@ import { objects } from "bindings.js";
 import { Pace } from "collect.js";
 import { collect, decode, evict, PRIVATE, whenStarted } from "document.js";
 import { LOAD_FAILED, UNAVAILABLE } from "errors.js";
+import { listen, louder, watch } from "quiet.js";
 import { openSite } from "site.js";
 
 /**
@@ -19,6 +20,8 @@ import { openSite } from "site.js";
  * more for each depth at which others call it, since its bindings and its tail know the depth.
  */
 const loaded = new Map();
+/** Those that another isolate of their version has taken the place of, by key, until they are over. */
+const fading = new Map();
 /** Loads under way, by slot, so that many first requests make one load. */
 const loading = new Map();
 /** Versions whose start failed: when the next attempt is due, and how long to wait after it. */
@@ -61,6 +64,14 @@ export function use(entry, env) {
   return env.LOADER.get(entry.key, entry.reload);
 }
 
+/** As `use`, of a quiet version: no tail will come, so what is due is done now. */
+export function useQuiet(entry, env, ctx) {
+  entry.used = ++uses;
+  if (entry.pace.due(1)) ctx.waitUntil(collectIn(entry, env));
+  if (pace.due(1)) collectHere();
+  return env.LOADER.get(entry.key, entry.reload);
+}
+
 const slotOf = (version, depth) => (depth === 0 ? version : `${version}+${depth}`);
 
 /** The entry of a version that is called at this depth, undefined if it must be loaded. */
@@ -69,11 +80,16 @@ export function ready(version, depth) {
   return depth === 0 || entry?.leaf ? entry : loaded.get(slotOf(version, depth));
 }
 
-/** Load a version unless that is being done already; resolves to `{entry}` or `{error}`. */
+/**
+ * Load a version unless that is being done already; resolves to `{entry}` or `{error}`.
+ *
+ * What comes here is more than a request from outside, so a quiet version is quiet no longer.
+ */
 export async function load(version, depth, env, ctx) {
   // At depth 0 it may turn out to call nobody: then one isolate does for all depths.
   if (depth > 0 && loading.has(version)) await loading.get(version);
   const there = ready(version, depth);
+  if (there?.quiet) return louder(there, env, ctx, true);
   if (there !== undefined) return { entry: there };
   const slot = slotOf(version, depth);
   let load = loading.get(slot);
@@ -106,7 +122,7 @@ async function start(version, depth, env, ctx) {
 }
 
 /** An isolate of a version that is in no slot; resolves to `{entry}` or `{error}`. */
-export async function launch(version, depth, env, ctx) {
+export async function launch(version, depth, env, ctx, quiet = false) {
   const before = failed.get(version);
   if (before !== undefined && Date.now() < before.due) {
     return { error: LOAD_FAILED, reason: before.reason };
@@ -123,6 +139,10 @@ export async function launch(version, depth, env, ctx) {
     used: ++uses,
     pending: 0,
     lost: false,
+    quiet,
+    heard: 0,
+    silent: 0,
+    turning: undefined,
     pace: new Pace(),
     reload: undefined,
   };
@@ -141,7 +161,7 @@ export async function launch(version, depth, env, ctx) {
     await whenStarted(env.LOADER.get(entry.key, () => code).getEntrypoint(PRIVATE));
   } catch (error) {
     const reason = { function: entry.function, message: String(error?.message ?? error) };
-    postpone(version, before, reason);
+    if (!quiet) postpone(version, before, reason);
     return { error: LOAD_FAILED, reason };
   }
   failed.delete(version);
@@ -165,7 +185,7 @@ async function fetchCode(entry, depth, env, ctx) {
   const path = "http://daemon/versions/" + encodeURIComponent(entry.version);
   const response = await env.DAEMON.fetch(path);
   if (response.status !== 200) throw new Error("the daemon answered " + response.status);
-  const { code, header } = decode(await response.arrayBuffer());
+  const { code, header } = decode(await response.arrayBuffer(), entry.quiet);
   entry.function = header.function;
   entry.leaf =
     header.tail_consumers === undefined && !header.bindings.some(({ type }) => type === "service");
@@ -174,13 +194,14 @@ async function fetchCode(entry, depth, env, ctx) {
   if (header.main === "") return undefined;
   Object.assign(code.env, objects(header, ctx, env, depth));
   code.globalOutbound = env.INTERNET;
-  code.tails = [ctx.exports.Tail({ props: tailProps(entry, header, depth) })];
+  if (!entry.quiet) code.tails = [ctx.exports.Tail({ props: tailProps(entry, header, depth) })];
   return code;
 }
 
-const tailProps = ({ version, slot }, header, depth) => ({
+const tailProps = ({ version, slot, key }, header, depth) => ({
   version,
   slot,
+  key,
   depth,
   account: header.account,
   function: header.function,
@@ -259,6 +280,10 @@ function collectHere() {
 /** For the daemon. */
 export function health() {
   let pending = 0;
-  for (const entry of loaded.values()) pending += entry.pending;
-  return { loaded: loaded.size, pending, loads };
+  const busy = new Set();
+  for (const entry of loaded.values()) {
+    pending += entry.pending;
+    if (entry.pending > 0) busy.add(entry.function);
+  }
+  return { loaded: loaded.size, pending, loads, busy: Array.from(busy) };
 }
