@@ -108,9 +108,11 @@ def test_close_frames() -> None:
     """
     Our own close frames are frames, and are noticed as closing ones.
     """
-    for masked in (True, False):
+    assert close_frame(1012) == b"\x88\x02\x03\xf4"
+    assert close_frame(1012, b"\xff\x0f\0\0") == b"\x88\x82\xff\x0f\0\0\xfc\xfb"
+    for mask in (b"abcd", b""):
         frames = Frames()
-        frames.feed(close_frame(1012, masked=masked))
+        frames.feed(close_frame(1012, mask))
         assert frames.between
         assert frames.closed
 

@@ -19,6 +19,14 @@ SWITCH = (
 TEXT = b"\x81\x05hello"
 
 
+def unmasked(frame: bytes) -> bytes:
+    """
+    A short frame from a client, without its mask.
+    """
+    mask, payload = frame[2:6], frame[6:]
+    return frame[:2] + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+
+
 class Tunnels(RelayCase):
     """
     After 101.
@@ -184,7 +192,7 @@ class Tunnels(RelayCase):
         client, cell = await self.open()
         draining = asyncio.ensure_future(twisted(self.ingress.drain(0.05)))
         assert await client.reader.readexactly(4) == b"\x88\x02\x03\xf4"
-        assert await cell.reader.readexactly(8) == b"\x88\x82\0\0\0\0\x03\xf4"
+        assert unmasked(await cell.reader.readexactly(8)) == b"\x88\x82\x03\xf4"
         await client.send(b"\x88\x82abcd\x62\x96")
         await client.ended()
         await cell.ended()
@@ -200,7 +208,7 @@ class Tunnels(RelayCase):
         await cell.send(TEXT + TEXT[:3])
         assert await client.reader.readexactly(len(TEXT) + 3) == TEXT + TEXT[:3]
         draining = asyncio.ensure_future(twisted(self.ingress.drain(0.05)))
-        assert await cell.reader.readexactly(8) == b"\x88\x82\0\0\0\0\x03\xf4"
+        assert unmasked(await cell.reader.readexactly(8)) == b"\x88\x82\x03\xf4"
         await cell.send(TEXT[3:])
         assert await client.rest() == TEXT[3:] + b"\x88\x02\x03\xf4"
         await draining
@@ -214,3 +222,35 @@ class Tunnels(RelayCase):
         await twisted(self.ingress.drain(0))
         await client.ended()
         assert self.ingress.stats().connections == 0
+
+    @in_asyncio
+    async def test_last_call_of_a_cell(self) -> None:
+        """
+        When a cell's own time to finish is over, its WebSockets are closed with 1012 on both
+        sides; a fragmented message may be interrupted for it, a frame may not.
+        """
+        client, cell = await self.open()
+        await cell.send(b"\x01\x02he" + b"\x00\x02l")
+        assert await client.reader.readexactly(7) == b"\x01\x02he\x00\x02l"
+        self.cell.upstream.retire()
+        self.cell.upstream.last_call()
+        assert unmasked(await cell.reader.readexactly(8)) == b"\x88\x82\x03\xf4"
+        await cell.send(b"l")
+        assert await client.reader.readexactly(5) == b"l\x88\x02\x03\xf4"
+        await client.send(b"\x88\x82abcd\x62\x96")
+        await client.ended()
+        await cell.ended()
+        await until(lambda: self.cell.upstream.in_flight == 0)
+        assert not self.cell.upstream._on_last_call
+
+    @in_asyncio
+    async def test_ended_before_the_last_call(self) -> None:
+        """
+        A WebSocket that has ended leaves nothing behind with its cell.
+        """
+        client, _ = await self.open()
+        assert len(self.cell.upstream._on_last_call) == 1
+        client.reset()
+        await until(lambda: self.cell.upstream.in_flight == 0)
+        assert not self.cell.upstream._on_last_call
+        self.cell.upstream.last_call()

@@ -35,6 +35,7 @@ class Upstream:
     verdict: Verdict | None = None
     _on_empty: list[Callable[[], None]] = attrs.Factory(list)
     _on_retired: list[Callable[[], None]] = attrs.Factory(list)
+    _on_last_call: dict[Callable[[], None], None] = attrs.Factory(dict)
     _on_ended: list[Callable[[Verdict], None]] = attrs.Factory(list)
 
     def begin(self, function: str = "") -> None:
@@ -89,6 +90,25 @@ class Upstream:
             waiting, self._on_retired = self._on_retired, []
             for callback in waiting:
                 callback()
+
+    def last_call(self) -> None:
+        """
+        The time to finish is over: who still has a conversation with it should end that properly.
+        Called once, after `retire` and before the process is told to end.
+        """
+        waiting, self._on_last_call = self._on_last_call, {}
+        for callback in waiting:
+            callback()
+
+    def when_last_called(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """
+        Call at `last_call`.
+
+        Returns:
+            A function that takes the wish back.
+        """
+        self._on_last_call[callback] = None
+        return lambda: self._on_last_call.pop(callback, None)
 
     def sign_of_life(self) -> None:
         """

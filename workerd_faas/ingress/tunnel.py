@@ -1,6 +1,8 @@
 """A connection whose protocol has changed (101): bytes both ways until both sides are done."""
 
 import asyncio
+import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workerd_faas.domain.admission import Meter, leave
@@ -122,6 +124,7 @@ class Tunnel:
         "_meter",
         "_relay",
         "_upstream",
+        "_withdraw",
         "cell",
         "client",
         "closing",
@@ -142,6 +145,7 @@ class Tunnel:
     ) -> None:
         self._relay = relay
         self._upstream: Upstream | None = upstream
+        self._withdraw: Callable[[], object] = upstream.when_last_called(self.drained_out)
         self._function = function
         self._meter = meter
         self.client = End(self, client, Frames() if websocket else None)
@@ -202,6 +206,7 @@ class Tunnel:
     def _leave_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
+            self._withdraw()
             self._relay.tunnels -= 1
             self._relay.in_flight -= 1
             # What it was about may go on for a while.
@@ -216,7 +221,7 @@ class Tunnel:
 
     def drained_out(self) -> None:
         """
-        See `Connected`: both sides of a WebSocket are told to close.
+        See `Connected` and `Upstream.last_call`: both sides of a WebSocket are told to close.
         """
         if self.client.frames is None:
             self.cut()
@@ -235,7 +240,8 @@ class Tunnel:
                 continue
             end.told = True
             if not frames.closed:
-                end.transport.write(close_frame(RESTART, masked=end is self.cell))
+                mask = os.urandom(4) if end is self.cell else b""
+                end.transport.write(close_frame(RESTART, mask))
         if self.client.frames is not None and self.client.frames.closed and self.client.told:
             self.close()
 

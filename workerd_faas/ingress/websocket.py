@@ -6,12 +6,18 @@ RESTART: Final = 1012
 """Service restart (IANA's registry of WebSocket close codes): the client should come back."""
 
 
-def close_frame(code: int, *, masked: bool) -> bytes:
+def close_frame(code: int, mask: bytes = b"") -> bytes:
     """
-    A close frame; a client's is masked, and a mask of zeros will do where no browser is involved.
+    A close frame. It may stand between any two frames, also of one message, and is the same with
+    and without compression (RFC 6455 section 5.4, RFC 7692 section 6.1).
+
+    Args:
+        mask: Four random bytes, for a server; none for a client.
     """
     payload = code.to_bytes(2, "big")
-    return b"\x88\x82\0\0\0\0" + payload if masked else b"\x88\x02" + payload
+    if not mask:
+        return b"\x88\x02" + payload
+    return b"\x88\x82" + mask + bytes((payload[0] ^ mask[0], payload[1] ^ mask[1]))
 
 
 _MOST_AT_ONCE: Final = 1000

@@ -70,7 +70,8 @@ class Times:
         start: From spawn to ready.
         ping: Between two questions to a ready router, and how long an answer may take.
         misses: How many answers running may be missing. 0: a ready router is not asked.
-        drain: From retirement to SIGTERM, at most: requests in flight, then `waitUntil` work.
+        drain: From retirement to the last call, at most: requests in flight, then `waitUntil` work.
+        goodbye: From the last call to SIGTERM, for conversations to end.
         stop: From SIGTERM to SIGKILL.
     """
 
@@ -78,6 +79,7 @@ class Times:
     ping: float = 1.0
     misses: int = 2
     drain: float = 30.0
+    goodbye: float = 3.0
     stop: float = 5.0
 
 
@@ -219,7 +221,7 @@ class Cell:
             self._terminate()
         elif self.state is State.READY:
             self.state = State.DRAINING
-            self._set_bound(self.times.drain, self._terminate)
+            self._set_bound(self.times.drain, self._last_call)
             self.upstream.when_empty(self._emptied)
 
     def kill(self, cause: Cause) -> None:
@@ -293,6 +295,16 @@ class Cell:
     def _emptied(self) -> None:
         if self.state is State.DRAINING:
             self._ask_later()
+
+    def _last_call(self) -> None:
+        """
+        WebSockets last until now, and are told before they break off.
+        """
+        if self.upstream.in_flight:
+            self._set_bound(self.times.goodbye, self._terminate)
+            self.upstream.last_call()
+        else:
+            self._terminate()
 
     def _terminate(self) -> None:
         self._stopping(Cause.ASKED)
