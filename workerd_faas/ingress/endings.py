@@ -1,7 +1,8 @@
 """Exchanges that come to no good end: what their clients are told."""
 
+import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.termination import WORDS, Termination, Verdict
@@ -61,17 +62,28 @@ def unavailable() -> Problem:
     )
 
 
+_OPEN: Final = 0.25
+"""
+Seconds that a connection must stay open: that of a process that is just ending may have been made
+before the end of its listening socket, but does not last.
+"""
+
+
 class Knock:
     """
-    Is there still somebody who accepts connections? A process that has ended refuses them at once,
-    before anybody is told that it has ended.
+    Is there still somebody who accepts connections? A process that has ended does not, before
+    anybody is told that it has ended.
 
     Args:
+        loop: For the time that it takes.
         pool: Gets the connection.
         there: Called if there is.
     """
 
-    def __init__(self, pool: "Pool", there: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, pool: "Pool", there: Callable[[], None]
+    ) -> None:
+        self._loop = loop
         self._pool = pool
         self._there = there
 
@@ -79,11 +91,14 @@ class Knock:
         """
         See `pool.Wanting`.
         """
-        if not connection.transport.is_closing():
-            self._pool.give_back(connection)
-            self._there()
+        self._loop.call_later(_OPEN, self._look, connection)
 
     def refused(self, error: OSError) -> None:
         """
         See `pool.Wanting`.
         """
+
+    def _look(self, connection: "UpstreamConnection") -> None:
+        if not connection.transport.is_closing():
+            self._pool.give_back(connection)
+            self._there()

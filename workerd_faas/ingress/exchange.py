@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from workerd_faas.domain.admission import Meter, leave
@@ -426,9 +427,9 @@ class Exchange:
         withdraw = upstream.when_ended(self._ended)
         if upstream.verdict is None:
             self._withdraw = withdraw
-            self._relay.pool.connect(
-                upstream, Knock(self._relay.pool, lambda: self._still_there(upstream, reason))
-            )
+            there = partial(self._still_there, upstream, reason)
+            relay = self._relay
+            relay.pool.connect(upstream, Knock(relay.loop, relay.pool, there))
 
     def _still_there(self, upstream: Upstream, reason: str) -> None:
         if self._upstream is upstream and self._connection is None and not self._over:

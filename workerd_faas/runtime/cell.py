@@ -68,7 +68,8 @@ class Times:
 
     Attributes:
         start: From spawn to ready.
-        ping: Between two questions to a ready router, and how long an answer may take.
+        ping: How long an answer of a ready router may take. It is asked again after half of that
+            when it is in use, else after three quarters, and at once when it has not answered.
         misses: How many answers running may be missing. 0: a ready router is not asked.
         drain: From retirement to the last call, at most: requests in flight, then `waitUntil` work.
         goodbye: From the last call to SIGTERM, for conversations to end.
@@ -89,6 +90,8 @@ _ENOUGH_CPU: Final = 0.5
 _PATIENCE: Final = 5
 """How many times as many answers may be missing from a process that had no CPU time."""
 _DRAIN_POLL: Final = 0.1
+_PAUSE_IN_USE: Final = 0.5
+_PAUSE_IDLE: Final = 0.75
 
 
 @attrs.frozen(kw_only=True)
@@ -161,6 +164,8 @@ class Cell:
     _ready_at: float | None = None
     _announced: bool = False
     _missed: int = 0
+    _served: int = 0
+    _asked_at: float = 0.0
     _usage: Usage = attrs.Factory(Usage)
     _computed: float = 0.0
     _data: int = 0
@@ -354,19 +359,28 @@ class Cell:
     # The questions: at most one is under way, or one is due.
 
     def _ask_later(self) -> None:
-        pause = self.times.ping
+        pause = self._pause()
         if self.state is State.STARTING:
             pause = _START_POLL
         elif self.state is State.DRAINING:
-            pause = self.times.ping if self.upstream.in_flight else _DRAIN_POLL
+            pause = pause if self.upstream.in_flight else _DRAIN_POLL
         elif not self.times.misses:
             return
         if self._ping is None:
             self._cancel_next()
             self._next_ping = self.reactor.callLater(pause, self._ask)
 
+    def _pause(self) -> float:
+        if self._missed:
+            # An answer that was refused at once must not count for one that was waited for.
+            return max(0.0, self._asked_at + self.times.ping - float(self.reactor.seconds()))
+        upstream = self.upstream
+        used, self._served = upstream.served != self._served, upstream.served
+        return self.times.ping * (_PAUSE_IN_USE if used or upstream.in_flight else _PAUSE_IDLE)
+
     def _ask(self) -> None:
         self._next_ping = None
+        self._asked_at = self.reactor.seconds()
         # What is in flight may not have reached the router: its count says nothing then.
         self._asked_empty = not self.upstream.in_flight
         self._ping = self.prober.probe()
