@@ -23,6 +23,7 @@ from workerd_faas.api.home import HomeRoutes
 from workerd_faas.api.hyperdrive import HyperdriveRoutes
 from workerd_faas.api.oauth import OAuthRoutes
 from workerd_faas.api.older import OlderWranglerRoutes
+from workerd_faas.api.policies import PolicyRoutes
 from workerd_faas.api.request import Knows, bearers
 from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
@@ -56,7 +57,7 @@ from workerd_faas.oidc.metadata import ProviderSettings
 from workerd_faas.oidc.relyingparty import RelyingParty
 from workerd_faas.runtime import binary, leftovers, walls
 from workerd_faas.runtime.check import CheckCells, CheckOptions
-from workerd_faas.runtime.fleet import Fleet, FleetOptions, Isolation
+from workerd_faas.runtime.fleet import Fleet, FleetOptions
 from workerd_faas.runtime.resolver import MachineResolver
 from workerd_faas.runtime.scheduled import CellCalls
 from workerd_faas.runtime.site_files import SiteFiles, find_asset_worker
@@ -74,6 +75,7 @@ from workerd_faas.store.grants import SQLGrants
 from workerd_faas.store.hyperdrive import SQLConfigurations
 from workerd_faas.store.identity import SQLIdentity
 from workerd_faas.store.logs import SQLLogs
+from workerd_faas.store.policies import SQLPolicies
 from workerd_faas.store.resources import SQLResources
 from workerd_faas.store.schedules import SQLSchedules
 from workerd_faas.store.ties import SQLTies
@@ -100,6 +102,7 @@ from workerd_faas.usecases.logs.reading import LogReader
 from workerd_faas.usecases.logs.stacks import Stacks
 from workerd_faas.usecases.logs.tails import Tails
 from workerd_faas.usecases.making import VersionMaker
+from workerd_faas.usecases.policies.policies import Policies
 from workerd_faas.usecases.reading import Reader
 from workerd_faas.usecases.schedules.scheduler import Scheduler
 from workerd_faas.usecases.schedules.verbs import Schedules
@@ -352,7 +355,7 @@ class _Assembly:
             points=self.points,
             walls=self.walls,
             options=FleetOptions(
-                isolation=Isolation(settings.isolation.value),
+                isolation=settings.isolation,
                 egress_allow=settings.egress_allow,
                 database_allow=settings.hyperdrive_allow,
                 deny=settings.egress_deny,
@@ -369,6 +372,7 @@ class _Assembly:
         )
         self.tails.changed = self.fleet.tails_changed
         self._make_ties()
+        self._make_policies()
         self.scheduler = Scheduler(
             reactor=self.reactor,
             clock=self.clock,
@@ -389,6 +393,15 @@ class _Assembly:
             options=CheckOptions(load=settings.check_timeout),
             walls=self.walls,
         )
+
+    def _make_policies(self) -> None:
+        self.policies = Policies(
+            store=SQLPolicies(self.database),
+            for_all=self.fleet.rules.for_all,
+            keeper=self.fleet,
+            reactor=self.reactor,
+        )
+        self.doors.shares = self.call_doors.shares = self.fleet.rules.shares
 
     def _make_ties(self) -> None:
         self.granted = GrantTable(self.routes)
@@ -530,6 +543,7 @@ class _Assembly:
                 in_thread=self._in_thread,
             ),
             AnalyticsRoutes(auth=self.auth, points=self.points),
+            PolicyRoutes(auth=self.auth, policies=self.policies),
             HyperdriveRoutes(
                 auth=self.auth,
                 hyperdrives=Hyperdrives(
@@ -614,6 +628,7 @@ class _Assembly:
             ("calls between accounts", self.call_doors),
             ("data points", self.points),
             ("cells", self.fleet),
+            ("policies", self.policies),
             ("openings", self.openings),
             ("queues", self.queues),
             ("schedules", self.scheduler),

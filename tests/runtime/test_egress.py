@@ -41,7 +41,9 @@ CLOSED = (
     "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1",
     "198.19.255.255", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
     "::", "::1", "::7f00:1", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1", "2001::1",
-    "2001:db8::1", "2002:7f00:1::", "fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1",
+    "2001:db8::1", "2002:7f00:1::", "fc00::1", "::ffff:8.8.8.8", "::ffff:0:7f00:1",
+    "2001:2::1", "2001:20::1", "100:0:0:1::1", "3fff::1", "5f00::1", "168.63.129.16",
+    "100.100.100.200", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1",
 )  # fmt: skip
 OPEN = (
     "1.1.1.1",
@@ -51,6 +53,9 @@ OPEN = (
     "100.128.0.1",
     "2606:4700::1111",
     "2a00::1",
+    "168.63.129.17",
+    "2001:200::1",
+    "2001:4860:4860::8888",
 )
 
 
@@ -67,13 +72,37 @@ def test_own_addresses_are_closed() -> None:
     """
     A public address of this host is closed, unless it is named by itself.
     """
-    own = [ipaddress.ip_address("8.8.8.8"), ipaddress.ip_address("10.0.0.5")]
+    own = [ipaddress.ip_network("8.8.8.8"), ipaddress.ip_network("10.0.0.5")]
     assert not admits(policy([], own), "8.8.8.8")
     wide = [ipaddress.ip_network("10.0.0.0/8")]
     assert admits(policy(wide, own), "10.0.0.4")
     assert not admits(policy(wide, own), "10.0.0.5")
     exact = [*wide, ipaddress.ip_network("10.0.0.5/32")]
     assert admits(policy(exact, own), "10.0.0.5")
+
+
+def test_without_public_addresses() -> None:
+    """
+    Without public addresses exactly the named networks are open, and nothing at all without those.
+    """
+    named = [ipaddress.ip_network(text) for text in ("10.0.5.0/24", "1.1.1.0/24")]
+    rules = policy(named, [], public=False)
+    assert all(admits(rules, a) for a in ("10.0.5.1", "1.1.1.1"))
+    assert [a for a in (*CLOSED, *OPEN) if a != "1.1.1.1" and admits(rules, a)] == []
+    assert policy([], [], public=False) == egress.NOTHING
+    own = [ipaddress.ip_network("10.0.5.7/32")]
+    assert not admits(policy(named, own, public=False), "10.0.5.7")
+
+
+@given(st.sampled_from((*CLOSED, *OPEN)), st.booleans())
+def test_what_is_foretold_holds(address: str, public: bool) -> None:
+    """
+    `may_reach` says of an address what the rules make of it.
+    """
+    named = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "1.1.1.1/32", "fc00::/7")]
+    own = [ipaddress.ip_network(text) for text in ("10.1.2.3/32", "8.8.8.8/32", "127.0.0.0/8")]
+    foretold = egress.may_reach(ipaddress.ip_address(address), named, own, public=public)
+    assert admits(policy(named, own, public=public), address) is foretold
 
 
 v4 = st.builds(
@@ -134,12 +163,28 @@ Main:
 """
 
 
+_NOWHERE = f"{0:032x}"
+ROUTES = "".join(
+    f"{destination} {length} {_NOWHERE} 00 {_NOWHERE} 00000100 00000001 00000000 {flags}     lo\n"
+    for destination, length, flags in (
+        (f"{0x20010DB8 << 96:032x}", "20", "00000001"),
+        (f"{0x20010DB80005 << 80:032x}", "30", "80200001"),
+        (_NOWHERE, "00", "80200200"),
+    )
+)
+
+
 def test_own_addresses_are_found() -> None:
     """
-    The kernel's tables give the addresses that are ours and no others; missing tables give none.
+    The kernel's tables give the addresses and networks that are ours and no others; missing tables
+    give none.
     """
-    assert [str(a) for a in egress.local_ipv4(FIB)] == ["127.0.0.1", "198.51.100.7"]
+    assert [str(a) for a in egress.local_ipv4(FIB)] == [
+        "127.0.0.0/8", "127.0.0.1/32", "198.51.100.7/32",
+    ]  # fmt: skip
     line = "fe8000000000000000fc00fffe000001 02 40 20 80 eth0\n"
-    assert [str(a) for a in egress.interface_ipv6(line)] == ["fe80::fc:ff:fe00:1"]
+    assert [str(a) for a in egress.interface_ipv6(line)] == ["fe80::fc:ff:fe00:1/128"]
     assert egress.local_ipv4("") == egress.interface_ipv6("") == ()
-    assert ipaddress.ip_address("127.0.0.1") in egress.own_addresses()
+    assert [str(a) for a in egress.routed_ipv6(ROUTES)] == ["2001:db8:5::/48"]
+    assert egress.routed_ipv6("") == egress.routed_ipv6("nonsense\n") == ()
+    assert ipaddress.ip_network("127.0.0.1") in egress.own_addresses()

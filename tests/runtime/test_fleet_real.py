@@ -12,10 +12,11 @@ from twisted.internet.task import deferLater
 
 from tests.runtime.support import ACCOUNT, OTHER, RealCase, alive, code
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.policies import Isolation
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.cell import Times
-from workerd_faas.runtime.fleet import Fleet, Isolation
+from workerd_faas.runtime.fleet import Fleet
 
 HELLO = "export default { fetch() { return new Response('hello') } }"
 SPIN = "export default { fetch() { for (;;); } }"

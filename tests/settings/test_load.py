@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from workerd_faas.domain.policies import Isolation
 from workerd_faas.settings.load import SettingsError, load
-from workerd_faas.settings.model import Isolation
 from workerd_faas.settings.table import BY_NAME, SETTINGS
 from workerd_faas.settings.values import networks
 

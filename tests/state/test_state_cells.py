@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.runtime.support import ACCOUNT, OTHER
 from tests.state.support import AccountLoader, StateCase, files_of, manage
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.policies import Isolation
 from workerd_faas.domain.routing import Route
-from workerd_faas.runtime.fleet import Isolation
 from workerd_faas.usecases.storage.ports import StateQuestion
 
 KEEPER = """

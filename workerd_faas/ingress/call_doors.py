@@ -1,6 +1,7 @@
 """Doors to the functions of other accounts, for those that these are granted to."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -37,12 +38,19 @@ class _CallConnection(ClientConnection):
     that the caller made out of a field that outsiders can send as well.
     """
 
-    __slots__ = ("_account", "_rights")
+    __slots__ = ("_account", "_rights", "_shares")
 
     problem_lines = f"{PROBLEM}: 1\r\n".encode()
 
-    def __init__(self, rights: ports.CallRights, relay: Relay, account_id: str | None) -> None:
+    def __init__(
+        self,
+        rights: ports.CallRights,
+        relay: Relay,
+        account_id: str | None,
+        shares: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         super().__init__(relay)
+        self._shares = shares
         self._rights = rights
         self._account = account_id
 
@@ -52,6 +60,8 @@ class _CallConnection(ClientConnection):
 
     def _route(self, place: Place, client: Client, request: Request) -> Route | Problem | None:
         _, owner, caller = (request.target.decode("latin-1") + "//").split("/", 3)[:3]
+        if self._account is None and not self._shares(caller):
+            return _NOT_GRANTED
         if not isinstance(place, FunctionHost) or not self._rights.may_call(
             self._account or caller, place.function, owner
         ):

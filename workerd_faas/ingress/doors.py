@@ -77,10 +77,15 @@ class RelayOnDoors:
         routes: Where hosts below `domain` lead.
         domain: What hosts are read as below.
         connection: Makes the protocol of a connection through the door of this account, or (None)
-            through that of all.
+            through that of all, and is then given as `shares` who may ask there.
+
+    Attributes:
+        shares: Which accounts run in the cell of all.
     """
 
     _log = Logger()
+
+    shares: Callable[[str], bool] | None = None
 
     def __init__(
         self,
@@ -89,7 +94,7 @@ class RelayOnDoors:
         cells: ports.Cells,
         routes: RoutingTable,
         domain: str,
-        connection: Callable[[Relay, str | None], ClientConnection],
+        connection: Callable[..., ClientConnection],
         limits: RelayLimits,
     ) -> None:
         self._loop = asyncio.get_event_loop_policy().get_event_loop()
@@ -144,9 +149,10 @@ class RelayOnDoors:
             listening.close()
             raise
         door = Door(listening, path)
-        accepting = self._loop.create_task(
-            door.accept(self._loop, partial(self._connection, self._relay, account_id))
-        )
+        make_protocol = partial(self._connection, self._relay, account_id)
+        if account_id is None and self.shares is not None:
+            make_protocol = partial(make_protocol, shares=self.shares)
+        accepting = self._loop.create_task(door.accept(self._loop, make_protocol))
         self._opening.add(accepting)
         accepting.add_done_callback(self._opened)
         return door

@@ -1,5 +1,6 @@
 """Doors to the state cells."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from workerd_faas.domain.errors import Kind, Problem
@@ -26,16 +27,24 @@ class _StateConnection(ClientConnection):
     behind the door of a cell that all accounts share the host says it, which only the router sets.
     """
 
-    __slots__ = ("_fixed",)
+    __slots__ = ("_fixed", "_shares")
 
-    def __init__(self, relay: Relay, account_id: str | None) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        account_id: str | None,
+        shares: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         super().__init__(relay)
+        self._shares = shares
         self._fixed = None if account_id is None else _route_to(account_id)
 
     def _route(self, place: Place, client: Client, request: Request) -> Route | Problem | None:
         if self._fixed is not None:
             return self._fixed
-        return _route_to(place.function) if isinstance(place, FunctionHost) else _NO_ACCOUNT
+        if isinstance(place, FunctionHost) and self._shares(place.function):
+            return _route_to(place.function)
+        return _NO_ACCOUNT
 
 
 def _route_to(account_id: str) -> Route:

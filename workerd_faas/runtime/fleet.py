@@ -24,7 +24,7 @@ from workerd_faas.runtime.cpu import CpuLimit, CpuMeter
 from workerd_faas.runtime.housing import Builder, House
 from workerd_faas.runtime.process import MIB, RESERVED_DATA
 from workerd_faas.runtime.quarantine import GuardedTargets, Quarantine, Wish
-from workerd_faas.runtime.rules import Rules, SharedTargets, SharedVersions, own_key
+from workerd_faas.runtime.rules import Rules, own_key
 from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
 from workerd_faas.runtime.status import (
@@ -139,6 +139,8 @@ class Fleet:
     rules: Rules = attrs.field(init=False)
     _quarantine: Quarantine = attrs.field(init=False)
     _apart: set[str] = attrs.field(init=False)
+    _own_seen: frozenset[egress.Network] = frozenset()
+    _ticks: int = 0
     _slots: dict[str, Slot] = attrs.Factory(dict)
     _openings: Openings = attrs.Factory(dict)
     _houses: dict[Cell, House] = attrs.Factory(dict)
@@ -186,37 +188,52 @@ class Fleet:
             loaded_versions=self.options.loaded_versions,
             memory=self.options.memory,
             times=self.options.times,
-            loader=SharedVersions(self.loader, self.rules.shares),
+            loader=self.loader,
             events=self.events,
             targets=GuardedTargets(self.targets, self._quarantine),
-            shared_targets=self._shared_targets,
+            shares=self.rules.shares,
             doors=self.doors,
             calls=self.calls,
             points=self.points,
             sites=self.sites,
             walls=self.walls,
         )
+        self._own_seen = frozenset(self._own_addresses())
         self._tick()
 
     def _egress(self, account_id: str | None) -> egress.Egress:
-        opened = (ipaddress.ip_network(each) for each in self._opened(account_id, self._openings))
-        return egress.policy((*self.options.egress_allow, *opened), self._own_addresses())
+        return egress.policy(
+            self._named(account_id),
+            self._own_addresses(),
+            public=self.rules.reach(account_id).public,
+        )
 
-    def _own_addresses(self) -> tuple[egress.Address, ...]:
+    def _named(self, account_id: str | None) -> tuple[egress.Network, ...]:
+        """
+        What a cell of this account (None: the shared one) reaches besides public addresses.
+        """
+        opened = (ipaddress.ip_network(each) for each in self._opened(account_id, self._openings))
+        return (*self.rules.reach(account_id).networks, *opened)
+
+    def _own_addresses(self) -> tuple[egress.Network, ...]:
         # Anew for each cell: a host's addresses change.
-        return (*egress.own_addresses(), *self.options.deny)
+        named = (ipaddress.ip_network(address) for address in self.options.deny)
+        return (*egress.own_addresses(), *named)
 
     def _opened(self, account_id: str | None, openings: Openings) -> frozenset[egress.Address]:
         """
-        What a cell of this account (None: of all) reaches that others do not.
+        What a cell of this account (None: the shared one) reaches by what is opened alone.
         """
-        sets = openings.values() if account_id is None else (openings.get(account_id, frozenset()),)
+        reach = self.rules.reach(account_id)
+        if reach.nothing:
+            return frozenset()
         own = self._own_addresses()
         return frozenset(
             each
-            for addresses in sets
+            for account, addresses in openings.items()
+            if account == account_id or (account_id is None and self.rules.shares(account))
             for each in addresses
-            if not egress.may_reach(each, self.options.egress_allow, own)
+            if not egress.may_reach(each, reach.networks, own, public=reach.public)
         )
 
     # `usecases.hyperdrive.ports.Gates`.
@@ -248,6 +265,69 @@ class Fleet:
 
     def _of_account(self, account_id: str) -> Iterator[Slot]:
         return (slot for slot in self._slots.values() if slot.account_id in (None, account_id))
+
+    # `usecases.policies.ports.Keeper`.
+
+    async def follow_policies(self, policies: Mapping[str, AccountPolicy]) -> None:
+        """
+        See `Keeper`. Cells in a place that is no account's any more finish what they have.
+        """
+        concerned: dict[Slot, None] = {}
+        for account_id, (left, reach) in self.rules.follow(policies).items():
+            for slot in self._of_account(account_id):
+                if slot.account_id is None and left:
+                    concerned[slot] = None  # It has loaded what is not its own any more.
+                elif slot.account_id is not None and self._misplaced(slot):
+                    slot.idle_out()
+                elif slot.account_id is not None and reach:
+                    concerned[slot] = None
+        await self._replaced(concerned)
+        for slot in concerned:
+            cell = slot.current
+            if cell is not None and self._houses[cell].egress != self._egress(slot.account_id):
+                slot.idle_out()  # The new one did not come up; this one may not go on.
+
+    def _misplaced(self, slot: Slot) -> bool:
+        """
+        Whether no function runs there any more.
+        """
+        if slot.account_id is None:
+            return False
+        level = self.rules.of(slot.account_id).isolation
+        if slot.sole is None:
+            return level is not Isolation.ACCOUNT
+        return level is not Isolation.FUNCTION and slot.sole not in self._apart
+
+    def _follow_addresses(self) -> None:
+        """
+        Cells that were made before this host got an address must not reach it.
+        """
+        own = self._own_addresses()
+        before, self._own_seen = self._own_seen, frozenset(own)
+        new = [block for block in own if block not in before]
+        if not new:
+            return
+        self._log.info("this host has new addresses: {new}", new=[str(block) for block in new])
+        self._own(Deferred.fromCoroutine(self._replaced(self._reaching(new))))
+
+    def _reaching(self, blocks: Iterable[egress.Network]) -> list[Slot]:
+        """
+        The slots whose cells reach some of these, as long as they are nobody's own.
+        """
+        return [
+            slot
+            for slot in self._slots.values()
+            if any(
+                egress.may_reach(
+                    edge,
+                    self._named(slot.account_id),
+                    (),
+                    public=self.rules.reach(slot.account_id).public,
+                )
+                for block in blocks
+                for edge in (block[0], block[-1])
+            )
+        ]
 
     async def _replaced(self, slots: Iterable[Slot]) -> None:
         await gatherResults([Deferred.fromCoroutine(self._replacement(slot)) for slot in slots])
@@ -284,11 +364,11 @@ class Fleet:
         """
         if route.function in self._apart:
             return self._upstream_apart(route)
-        slot = self._slots.get(self._shared_key(route))
+        slot = self._slots.get(self.rules.key(route))
         return None if slot is None or slot.current is None else slot.current.upstream
 
     def _upstream_apart(self, route: Route) -> Upstream | None:
-        slot = self._slots.get(_own_key(route))
+        slot = self._slots.get(own_key(route))
         if slot is None or slot.current is None or self._quarantine.refusal(route.function):
             return None
         return slot.current.upstream
@@ -314,20 +394,21 @@ class Fleet:
         return Wish(ask, then).take_back
 
     def _key(self, route: Route) -> str:
-        return _own_key(route) if route.function in self._apart else self._shared_key(route)
+        return own_key(route) if route.function in self._apart else self.rules.key(route)
 
     def _slot_of(self, route: Route) -> Slot:
         key = self._key(route)
         slot = self._slots.get(key)
         if slot is None:
-            shared = self.options.isolation is Isolation.SHARED
+            sole = key == own_key(route)
+            shared = not sole and self.rules.shares(route.account_id)
             slot = self._slots[key] = Slot(
                 key=key,
                 account_id=None if shared else route.account_id,
                 reactor=self.reactor,
                 wait=self.options.wait,
                 owner=self,
-                sole=route.function if key == _own_key(route) else None,
+                sole=route.function if sole else None,
             )
         return slot
 
@@ -460,10 +541,7 @@ class Fleet:
                 continue
             if problem is not None:
                 slot.refuse(problem)
-            elif (
-                change.standing is Standing.FREE
-                and self.options.isolation is not Isolation.FUNCTION
-            ):
+            elif change.standing is Standing.FREE and self._misplaced(slot):
                 slot.idle_out()
         if problem is not None:
             # Others that call it by a binding shall ask again whether they may.
@@ -477,6 +555,9 @@ class Fleet:
         self._ticker = self.reactor.callLater(_TICK, self._tick)
         now = self.reactor.seconds()
         self._quarantine.tick()
+        self._ticks += 1
+        if self._ticks % _ADDRESSES_EVERY == 0:
+            self._follow_addresses()
         for slot in tuple(self._slots.values()):
             self._look_at(slot, now)
         self._queued = {slot: None for slot in self._queued if slot.wanted}
@@ -489,7 +570,9 @@ class Fleet:
             if slot.forgettable(now):
                 del self._slots[slot.key]
             return
-        if slot.in_use(now):
+        if self._misplaced(slot):
+            slot.idle_out()
+        elif slot.in_use(now):
             self._recycle(slot, cell)
         elif now - slot.last_used >= self.options.idle:
             slot.idle_out()
@@ -542,5 +625,6 @@ def _status(slot: Slot, cell: Cell) -> CellStatus:
 
 _check_cells: type[Cells] = Fleet
 _check_gates: type[Gates] = Fleet
+_check_keeper: type[Keeper] = Fleet
 _check_notices: type[CellNotices] = Fleet
 _check_owner: type[SlotOwner] = Fleet

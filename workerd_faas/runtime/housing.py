@@ -18,6 +18,7 @@ from workerd_faas.runtime.config import FunctionCell, render_function_cell
 from workerd_faas.runtime.egress import Egress
 from workerd_faas.runtime.probe import SocketProber
 from workerd_faas.runtime.process import CONFIG, Launch, ProcessOwner, handed, spawn
+from workerd_faas.runtime.rules import SharedTargets, SharedVersions
 from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.ports import (
@@ -148,6 +149,7 @@ class Builder:
         directory: Where the cells' own directories go.
         memory: See `process.Launch`.
         sites: What its cells serve sites with; None: they serve none.
+        shares: Which accounts are for a cell that is everybody's.
     """
 
     reactor: Any
@@ -165,6 +167,7 @@ class Builder:
     calls: Doors | None = None
     points: PointSink | None = None
     sites: SiteFiles | None = None
+    shares: Callable[[str], bool] = lambda _: True
     walls: Walls = attrs.Factory(Walls)
     reports: Budget = attrs.Factory(daemon_socket.budget_of_all)
 
@@ -176,25 +179,30 @@ class Builder:
         """
         directory = self.directory / name
         files = None if self.sites is None else self.sites.of(account_id)
+        rules = self.egress(account_id)
+        loader, targets = self.loader, self.targets
+        if account_id is None:
+            loader = SharedVersions(loader, self.shares)
+            targets = SharedTargets(targets, self.shares)
         house = House(
             reactor=self.reactor,
             launch=Launch(
                 binary=self.binary,
                 directory=directory,
                 memory=self.memory,
-                connect=True,
+                connect=bool(rules.allow),
                 landlock=self.walls.landlock,
                 bwrap=self.walls.bwrap,
                 readable=() if files is None else (files,),
             ),
             walls=self.walls,
             modules=self.modules,
-            egress=self.egress(account_id),
+            egress=rules,
             loaded_versions=self.loaded_versions,
             account_id=account_id,
-            loader=self.loader,
+            loader=loader,
             events=self.events,
-            targets=self.targets,
+            targets=targets,
             reports=self.reports,
             doors=self.doors,
             calls=self.calls,

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 import attrs
 
 from workerd_faas.domain.model import PublicUrls
+from workerd_faas.domain.policies import Isolation
 from workerd_faas.settings.endpoints import Endpoint
-from workerd_faas.settings.model import Isolation, Provider, Settings
+from workerd_faas.settings.model import Provider, Settings
 from workerd_faas.settings.sources import Findings, gather
 from workerd_faas.settings.table import SETTINGS
 from workerd_faas.settings.values import Network, is_loopback_host, networks, shown

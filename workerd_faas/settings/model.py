@@ -1,11 +1,11 @@
 """The settings once they are read: frozen data that constructs nothing."""
 
-import enum
 from pathlib import Path
 
 import attrs
 
 from workerd_faas.domain.model import PublicUrls
+from workerd_faas.domain.policies import Isolation
 from workerd_faas.settings.endpoints import Endpoint
 from workerd_faas.settings.values import Address, Network
 
@@ -16,16 +16,6 @@ def _hidden(secret: str | None) -> str:
 
 def _secret_keys(keys: tuple[str, ...] | None) -> str:
     return "None" if keys is None else f"<{len(keys)} hidden>"
-
-
-class Isolation(enum.Enum):
-    """
-    What shares a workerd process.
-    """
-
-    ACCOUNT = "account"
-    FUNCTION = "function"
-    SHARED = "shared"
 
 
 @attrs.frozen(kw_only=True)
