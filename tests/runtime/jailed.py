@@ -52,6 +52,7 @@ def probe(directory: Path) -> dict[str, Any]:
         "writable": [],
         "processes": 8192,
         "uid": None,
+        "calls": None,
         "program": sys.executable,
         "argv": [sys.executable, "-I", "-c", _TRY, str(secret)],
     }

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from tests.runtime.support import ACCOUNT, OTHER, RealCase, code, walls, workerd
 from workerd_faas.domain.routing import Route
+from workerd_faas.runtime import seccomp
 from workerd_faas.runtime.check import CheckCells
 from workerd_faas.runtime.fleet import Fleet
 from workerd_faas.runtime.process import MIB, RESERVED_DATA
@@ -71,6 +72,7 @@ class WallTests(RealCase):
         """
         seen = status(pid)
         self.assertEqual(seen["NoNewPrivs"], "1")
+        self.assertEqual(seen["Seccomp"], "2" if seccomp.available() else "0")
         for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"):
             if kind != "CapBnd" or os.geteuid() == 0:
                 self.assertEqual(int(seen[kind], 16), 0, kind)

@@ -253,6 +253,7 @@ class CheckCells:
             memory=self.options.memory,
             connect=False,
             landlock=self.walls.landlock,
+            seccomp=self.walls.seccomp,
             bwrap=self.walls.bwrap,
         )
         config = render_check_cell(CheckCell(listen=_LISTEN, modules=self._sources))

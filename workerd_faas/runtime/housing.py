@@ -192,6 +192,7 @@ class Builder:
                 memory=self.memory,
                 connect=bool(rules.allow),
                 landlock=self.walls.landlock,
+                seccomp=self.walls.seccomp,
                 bwrap=self.walls.bwrap,
                 readable=() if files is None else (files,),
             ),

@@ -28,6 +28,7 @@ _EPERM: Final = 1
 FIRST_HANDED_FD: Final = 4
 """0 to 2 are the usual ones, 3 is workerd's control descriptor; then what `confine` opens."""
 
+_PR_SET_SECCOMP, _FILTER = 22, 2
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_SECUREBITS: Final = 28
 _PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
@@ -195,6 +196,18 @@ def _become(uid: int | None) -> None:
     _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
 
 
+class _Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
+
+
+def _filter_calls(instructions: bytes) -> None:
+    program = _Filter(len(instructions) // 8, instructions)
+    _checked(
+        _libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_FILTER), ctypes.byref(program), 0, 0),
+        "prctl(PR_SET_SECCOMP)",
+    )
+
+
 def _die_with(parent: int) -> None:
     _prctl(PR_SET_PDEATHSIG, _SIGKILL, "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
@@ -225,7 +238,8 @@ def confine(spec: dict[str, Any]) -> int:
             `connect`: whether TCP connections may be opened; `landlock`: whether Landlock is to
             hold the last three; `handed`: folders that are opened from `FIRST_HANDED_FD` on;
             `uid`: the user and group to become, who gets the `writable` folders, or None;
-            `program`: the path of the program.
+            `calls`: a filter for system calls (`seccomp`), or None; `program`: the path of the
+            program.
 
     Raises:
         OSError: one of the walls could not be put up.
@@ -256,6 +270,8 @@ def confine(spec: dict[str, Any]) -> int:
     _prctl(PR_SET_NO_NEW_PRIVS, 1, "prctl(PR_SET_NO_NEW_PRIVS)")
     if ruleset is not None:
         _restrict(ruleset)
+    if spec["calls"] is not None:
+        _filter_calls(spec["calls"])
     return program
 
 

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from workerd_faas.runtime import bubblewrap, jail
+from workerd_faas.runtime import bubblewrap, jail, seccomp
 from workerd_faas.runtime.lines import Allowance, LineSplitter
 
 MIB: Final = 1 << 20
@@ -60,6 +60,7 @@ class Launch:
         connect: Whether it may open TCP connections at all.
         uid: The user that it becomes; None: it stays the daemon's.
         landlock: Whether Landlock holds it where the kernel can.
+        seccomp: Whether system calls that it does not need are refused.
         bwrap: bubblewrap, if that is to hold it too.
         writable: Folders of data that it keeps; they become `uid`'s.
         readable: Folders that it may read besides `READABLE`.
@@ -73,6 +74,7 @@ class Launch:
     connect: bool
     uid: int | None = None
     landlock: bool = True
+    seccomp: bool = False
     bwrap: Path | None = None
     writable: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
@@ -98,9 +100,15 @@ class Launch:
         """
         The command to start.
         """
+        return jail.command(self.specification(parent))
+
+    def specification(self, parent: int) -> dict[str, Any]:
+        """
+        What the jail takes.
+        """
         readable = [str(self.binary), *READABLE, *map(str, self.readable)]
         writable = [str(path) for path in self.writable]
-        spec = {
+        return {
             "parent": parent,
             "directory": str(self.directory),
             "data": RESERVED_DATA + self.memory,
@@ -111,6 +119,7 @@ class Launch:
             "handed": [str(path) for path in (*self.writable, *self.readable)],
             "connect": self.connect,
             "landlock": self.landlock,
+            "calls": seccomp.program(network=self.connect) if self.seccomp else None,
             "processes": self.processes,
             "uid": self.uid,
             "program": str(self.binary),
@@ -125,7 +134,6 @@ class Launch:
                 network=self.connect,
             ),
         }
-        return jail.command(spec)
 
 
 def handed(index: int) -> Path:

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from workerd_faas.runtime import bubblewrap, uids
+from workerd_faas.runtime import bubblewrap, seccomp, uids
 from workerd_faas.runtime.jail import landlock_abi
 from workerd_faas.runtime.process import READABLE
 from workerd_faas.runtime.uids import UNUSED, Uids
@@ -46,11 +46,13 @@ class Walls:
     Attributes:
         uids: Users for the cells; None: they are the daemon's user.
         landlock: Whether Landlock holds them where the kernel has it.
+        seccomp: Whether system calls are filtered.
         bwrap: bubblewrap, if it is to be around them.
     """
 
     uids: Uids | None = None
     landlock: bool = True
+    seccomp: bool = attrs.Factory(seccomp.available)
     bwrap: Path | None = None
 
 
@@ -78,6 +80,7 @@ def build(sandbox: Sandbox, given: tuple[int, int] | None, data: Path) -> Walls:
     return Walls(
         uids=None if users is None else Uids.between(*users, data / _LOCKS),
         landlock=sandbox is not Sandbox.NONE,
+        seccomp=sandbox is not Sandbox.NONE and seccomp.available(),
         bwrap=bwrap,
     )
 

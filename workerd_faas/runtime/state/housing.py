@@ -121,6 +121,7 @@ class StateBuilder:
                 connect=False,
                 uid=None if self.walls.uids is None else self.walls.uids.state,
                 landlock=self.walls.landlock,
+                seccomp=self.walls.seccomp,
                 bwrap=self.walls.bwrap,
                 writable=(data,),
             ),
