@@ -27,6 +27,7 @@ from workerd_faas.api.policies import PolicyRoutes
 from workerd_faas.api.request import Knows, bearers
 from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
+from workerd_faas.api.standings import StandingRoutes
 from workerd_faas.api.storage_d1 import D1Routes, transfer_holders
 from workerd_faas.api.storage_kv import KVRoutes
 from workerd_faas.api.storage_queues import QueueRoutes
@@ -35,6 +36,7 @@ from workerd_faas.api.triggers import TriggerRoutes
 from workerd_faas.api.user import UserRoutes
 from workerd_faas.api.wrangler import WranglerRoutes
 from workerd_faas.directories import DataDirectory, DirectoryStage, RunDirectory, run_directory
+from workerd_faas.domain.admission import Admission
 from workerd_faas.domain.identity import LoginPolicy
 from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.routing import RoutingTable
@@ -43,11 +45,17 @@ from workerd_faas.handover.giving import Giving
 from workerd_faas.handover.parts import Parts
 from workerd_faas.handover.taking import Places, taking_over
 from workerd_faas.ingress.call_doors import call_doors
-from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.passing import PassedCells
 from workerd_faas.ingress.service import Ingress
 from workerd_faas.ingress.state_doors import state_doors
 from workerd_faas.lifecycle import OwnedJobs, ServiceManager, Stage, StagedService
+from workerd_faas.limits import (
+    cpu_limit,
+    keep_custody,
+    loaded_versions,
+    relay_limits,
+    standings,
+)
 from workerd_faas.logs import json_observer
 from workerd_faas.oidc.devprovider.backchannel import socket_agent
 from workerd_faas.oidc.devprovider.provider import DevProvider, NotLocal
@@ -176,6 +184,7 @@ class _Assembly:
         self.api_socket = self.run / "api"
         self.jobs = OwnedJobs()
         self.routes = RoutingTable()
+        self.admission = Admission(settings.limits.traffic)
         self.limits = UploadLimits(code=settings.max_code_size)
         self.walls = walls.build(
             walls.Sandbox(settings.sandbox), settings.cell_uids, settings.data_dir
@@ -362,8 +371,12 @@ class _Assembly:
                 max_cells=settings.max_cells,
                 idle=settings.cell_idle_timeout,
                 memory=settings.cell_memory,
+                cpu=cpu_limit(settings.limits),
+                blame=settings.limits.blame,
+                loaded_versions=loaded_versions(settings),
             ),
         )
+        self.custody = keep_custody(self.fleet, self.routes)
         self.openings = Openings(
             store=self.configurations,
             resolver=MachineResolver(self.reactor),
@@ -417,7 +430,8 @@ class _Assembly:
             cells=self.fleet,
             routes=self.routes,
             rights=self.granted,
-            limits=RelayLimits(first_byte_seconds=self.settings.response_timeout),
+            limits=relay_limits(self.settings.limits),
+            admission=self.admission,
         )
         self.ties = Ties(
             store=self.tie_store,
@@ -543,6 +557,12 @@ class _Assembly:
                 in_thread=self._in_thread,
             ),
             AnalyticsRoutes(auth=self.auth, points=self.points),
+            StandingRoutes(
+                auth=self.auth,
+                standings=standings(
+                    self.custody, self.routes, self.admission, self.settings.limits
+                ),
+            ),
             PolicyRoutes(auth=self.auth, policies=self.policies),
             HyperdriveRoutes(
                 auth=self.auth,
@@ -587,7 +607,7 @@ class _Assembly:
     def _runtime_health(self) -> Mapping[str, Any]:
         status = self.fleet.status()
         return {
-            "ok": True,
+            "ok": status.startable,
             "cells": len(status.cells),
             "max_cells": status.max_cells,
             "waiting": status.waiting,
@@ -595,6 +615,7 @@ class _Assembly:
             "crashed": status.crashed,
             **self.scheduler.status(),
             "backing_off": len(status.breakers),
+            **self.custody.counts(),
         }
 
     def service(self, command: Sequence[str] | None) -> IService:
@@ -611,7 +632,8 @@ class _Assembly:
             api=Upstream(str(self.api_socket), "api"),
             use_forwarded_host=settings.use_forwarded_host,
             trusted_proxies=settings.trusted_proxies,
-            limits=RelayLimits(first_byte_seconds=settings.response_timeout),
+            limits=relay_limits(settings.limits),
+            admission=self.admission,
             access_log=settings.access_log,
         )
         directory = DirectoryStage(self.data, self.own, leftovers.clear)

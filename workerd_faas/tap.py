@@ -14,7 +14,8 @@ from twisted.python import usage
 from workerd_faas import reactor
 from workerd_faas.settings.load import SettingsError, load
 from workerd_faas.settings.model import Settings
-from workerd_faas.settings.table import SETTINGS, Setting
+from workerd_faas.settings.setting import Setting
+from workerd_faas.settings.table import SETTINGS
 
 _ENV_FILE: Final = Path(".env")
 

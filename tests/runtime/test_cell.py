@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.cell import Cause, Cell, Death, State, Times
+from workerd_faas.runtime.cpu import CpuLimit, CpuMeter
 from workerd_faas.runtime.probe import Health
 from workerd_faas.runtime.process import Exit, ProcessOwner
 from workerd_faas.runtime.status import Usage
@@ -284,6 +285,71 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual((death.cause, death.in_flight), (Cause.HUNG, 1))
         self.assertEqual(death.resident, 4096)
         self.assertEqual(str(death.how), "signal SIGKILL")
+
+    def test_when_it_is_asked(self) -> None:
+        """
+        One in use is asked more often, one that has not answered at once, but never before the time
+        for an answer is over, even if it was refused at once.
+        """
+        self.s.clock.advance(0.74)
+        self.assertEqual(len(self.s.prober.asked), 0)
+        self.s.clock.advance(0.01)
+        self.s.upstream.begin("f")
+        self.s.upstream.end("f")
+        self.s.prober.answer()
+        self.s.clock.advance(0.5)
+        self.s.prober.fail()
+        self.s.clock.advance(0.99)
+        self.assertEqual(len(self.s.prober.asked), 0)
+        self.s.clock.advance(0.01)
+        self.assertEqual(len(self.s.prober.asked), 1)
+        self.s.clock.advance(1)
+        self.s.prober.fail()
+        self.assertEqual(self.s.transport.signals, ["KILL"])
+
+    def test_suspects(self) -> None:
+        """
+        Whoever has run since the last sign of life is a suspect, and whoever had something pending
+        then; what was over by then is none.
+        """
+        upstream = self.s.upstream
+        upstream.begin("over")
+        upstream.end("over")
+        upstream.begin("running")
+        upstream.begin()
+        self.s.clock.advance(1)
+        self.s.prober.asked.pop().callback(Health(pending=1, busy=("later",)))
+        self.assertEqual(self.s.cell.suspects, {"running": True, "later": False})
+        for name in ("done", "left", "left"):
+            upstream.begin(name)
+        upstream.end("done")
+        upstream.end("left", abandoned=True)
+        upstream.end("left", abandoned=True)
+        self.assertEqual(
+            self.s.cell.suspects, {"running": True, "later": False, "done": False, "left": True}
+        )
+
+    def test_too_much_cpu_time(self) -> None:
+        """
+        A process that has more CPU time in a window than its share and its requests' is killed,
+        however well it answers.
+        """
+        self.s.cell.cpu = CpuMeter(CpuLimit(seconds=5, window=10, request=1))
+        for second in range(20):
+            # As much as it may, in each window, for two requests.
+            self.s.upstream.served += 2 if second % 10 == 5 else 0
+            self.s.usage = Usage("R", second * 0.7, 4096)
+            self.s.clock.advance(1)
+            self.s.prober.answer()
+        self.assertEqual(self.s.transport.signals, [])
+        for second in range(10):
+            self.s.usage = Usage("R", 14 + second * 0.7, 4096)
+            self.s.clock.advance(1)
+            if self.s.prober.asked:
+                self.s.prober.answer()
+        self.assertEqual(self.s.transport.signals, ["KILL"])
+        self.s.end(None, 9)
+        self.assertEqual(self.s.deaths[0].cause, Cause.OVER_CPU)
 
     def miss(self, times: int) -> None:
         """

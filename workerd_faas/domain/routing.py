@@ -4,7 +4,7 @@ Which version a request is for. In memory, updated when a deploy commits, read b
 
 import bisect
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
@@ -65,6 +65,13 @@ class RoutingTable:
 
     _functions: dict[str, _Entry] = attrs.Factory(dict)
     changes: int = attrs.field(default=0, init=False)
+    _followers: list[Callable[[str], None]] = attrs.Factory(list)
+
+    def follow(self, follower: Callable[[str], None]) -> None:
+        """
+        Tell `follower` the name of each function that is deployed or removed from now on.
+        """
+        self._followers.append(follower)
 
     def load(self, functions: Iterable[FunctionRoutes]) -> None:
         """
@@ -101,6 +108,25 @@ class RoutingTable:
                 total += split.percentage
                 live.append((total, Route(entry.account_id, function, split.version_id)))
         entry.live = tuple(live)
+        self._tell(function)
+
+    def check_alias(self, function: str, alias: str, version_id: str) -> None:
+        """
+        Raises:
+            Problem: `INVALID_NAME` if `alias` is the address of another version than this one,
+                which would be hidden by it.
+        """
+        entry = self._functions.get(function)
+        if entry is None or not is_version_prefix(alias):
+            return
+        first = bisect.bisect_left(entry.versions, alias)
+        for other in entry.versions[first : first + 2]:
+            if other.startswith(alias) and other != version_id:
+                raise Problem(
+                    kind=Kind.INVALID_NAME,
+                    message=f"The alias {alias!r} is the address of the version {other}: choose "
+                    "another one.",
+                )
 
     def alias_set(self, function: str, alias: str, version_id: str) -> None:
         """
@@ -123,6 +149,11 @@ class RoutingTable:
         """
         self.changes += 1
         self._functions.pop(function, None)
+        self._tell(function)
+
+    def _tell(self, function: str) -> None:
+        for follower in self._followers:
+            follower(function)
 
     def owner(self, function: str) -> str | None:
         """

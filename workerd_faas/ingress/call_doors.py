@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import attrs
 
+from workerd_faas.domain.admission import Admission
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.routing import Route, RoutingTable
 from workerd_faas.ingress.client import ClientConnection
@@ -79,6 +80,7 @@ def call_doors(
     routes: RoutingTable,
     rights: ports.CallRights,
     limits: RelayLimits | None = None,
+    admission: Admission | None = None,
 ) -> RelayOnDoors:
     """
     Doors to functions. Whatever `rights` go by, `routes.changes` must go up when a right is taken
@@ -87,6 +89,7 @@ def call_doors(
     Args:
         reactor: Twisted's asyncio reactor (`workerd_faas.reactor`).
         cells: The function cells.
+        admission: How many requests functions may have; None: any number.
     """
     return RelayOnDoors(
         reactor=reactor,
@@ -95,4 +98,5 @@ def call_doors(
         domain=_DOMAIN,
         connection=partial(_CallConnection, rights),
         limits=limits or RelayLimits(),
+        admission=admission,
     )

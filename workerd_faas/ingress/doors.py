@@ -18,6 +18,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from workerd_faas.domain.admission import UNBOUNDED, Admission
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.client import ClientConnection
@@ -78,6 +79,7 @@ class RelayOnDoors:
         domain: What hosts are read as below.
         connection: Makes the protocol of a connection through the door of this account, or (None)
             through that of all, and is then given as `shares` who may ask there.
+        admission: How many requests there may be; None: any number.
 
     Attributes:
         shares: Which accounts run in the cell of all.
@@ -96,6 +98,7 @@ class RelayOnDoors:
         domain: str,
         connection: Callable[..., ClientConnection],
         limits: RelayLimits,
+        admission: Admission | None = None,
     ) -> None:
         self._loop = asyncio.get_event_loop_policy().get_event_loop()
         self._timers = Timers(reactor, limits.tick_seconds)
@@ -115,6 +118,7 @@ class RelayOnDoors:
             pool=Pool(self._loop, self._timers, limits),
             heads=RequestHeads(limits, domain),
             misses=Misses(most=limits.misses_per_minute),
+            admission=admission or Admission(UNBOUNDED),
         )
 
     async def start(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.termination import WORDS, Termination, Verdict
+from workerd_faas.ingress.http1 import Malformed
 
 if TYPE_CHECKING:
     from workerd_faas.ingress.pool import Pool
@@ -19,6 +20,16 @@ def failed() -> Problem:
     return Problem(
         kind=Kind.UPSTREAM_FAILED,
         message="The function's process broke off before it answered.",
+    )
+
+
+def unfit(malformed: Malformed) -> Problem:
+    """
+    What the function answered is no answer.
+    """
+    return Problem(
+        kind=Kind.UPSTREAM_FAILED,
+        message=f"The function's answer cannot be passed on: {malformed}",
     )
 
 

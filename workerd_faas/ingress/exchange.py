@@ -10,9 +10,9 @@ from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.termination import Verdict
 from workerd_faas.domain.upstream import Upstream
-from workerd_faas.ingress.endings import Knock, failed, terminated, timed_out, unavailable
+from workerd_faas.ingress.endings import Knock, failed, terminated, timed_out, unavailable, unfit
 from workerd_faas.ingress.headers import Request, Response
-from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE
+from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE, Malformed
 from workerd_faas.ingress.peers import Client
 from workerd_faas.ingress.relay import Relay
 from workerd_faas.ingress.tunnel import open_tunnel
@@ -455,9 +455,12 @@ class Exchange:
         self._report(upstream, problem.message)
         self._fail(problem)
 
-    def upstream_failed(self, reason: str) -> None:
+    def upstream_failed(self, reason: str, malformed: Malformed | None = None) -> None:
         """
         There will be no good end to this response.
+
+        Args:
+            malformed: What is wrong with it.
         """
         assert self._upstream is not None  # It was its response.
         self._report(self._upstream, reason)
@@ -465,7 +468,7 @@ class Exchange:
             self.client_lost()
             self._client.response_broken()
         else:
-            self._fail(failed())
+            self._fail(failed() if malformed is None else unfit(malformed))
 
     def client_lost(self) -> None:
         """

@@ -82,8 +82,7 @@ class ResponseHeads:
         Raises:
             Malformed: it cannot be passed on.
         """
-        if len(head) > self._limits.head_bytes:
-            raise Malformed("The head is too long.")
+        self.check_length(head)
         response = self._responses.get(head)
         if response is None:
             response = prepare_response(parse_response(head, max_fields=self._limits.header_count))
@@ -98,5 +97,6 @@ class ResponseHeads:
         Raises:
             Malformed: it is too long already.
         """
-        if len(part) > self._limits.head_bytes:
-            raise Malformed("The head is too long.")
+        most = self._limits.response_head_bytes
+        if len(part) > most:
+            raise Malformed(f"Its head is larger than {most} bytes.")

@@ -10,7 +10,8 @@ class RelayLimits:
     are exceeded by up to that much.
 
     Attributes:
-        head_bytes: A request's or response's head, request line included (431, 502).
+        head_bytes: A request's head, request line included (431).
+        response_head_bytes: A response's head (502).
         request_line_bytes: The request line alone (414).
         header_count: Header fields of a message (431, 502).
         head_seconds: From a request's first byte to the end of its head, and for a TLS handshake.
@@ -41,6 +42,7 @@ class RelayLimits:
     """
 
     head_bytes: int = 64 * 1024
+    response_head_bytes: int = 64 * 1024
     request_line_bytes: int = 16 * 1024
     header_count: int = 128
     head_seconds: float = 15

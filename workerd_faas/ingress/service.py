@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from workerd_faas.domain.admission import UNBOUNDED, Admission, TrafficLimits
+from workerd_faas.domain.admission import UNBOUNDED, Admission
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.client import ClientConnection
@@ -63,7 +63,7 @@ class Ingress:
         use_forwarded_host: Route by `X-Forwarded-Host`, from trusted proxies only.
         trusted_proxies: Whose `X-Forwarded-*` are believed. A peer on a unix socket is believed
             if 127.0.0.1 is.
-        traffic: How many requests functions and accounts may have.
+        admission: How many requests functions and accounts may have; None: any number.
         access_log: Log every request, not only what fails.
     """
 
@@ -79,7 +79,7 @@ class Ingress:
         use_forwarded_host: bool = False,
         trusted_proxies: Sequence[Network] = (),
         limits: RelayLimits | None = None,
-        traffic: TrafficLimits = UNBOUNDED,
+        admission: Admission | None = None,
         access_log: bool = False,
     ) -> None:
         self._reactor = reactor
@@ -105,7 +105,7 @@ class Ingress:
             pool=Pool(loop, timers, limits),
             heads=RequestHeads(limits, base_domain),
             misses=Misses(most=limits.misses_per_minute),
-            admission=Admission(traffic),
+            admission=admission or Admission(UNBOUNDED),
         )
         self._next_look = 0.0
         timers.each_tick(self._look_at_ports)

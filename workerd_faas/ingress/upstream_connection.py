@@ -81,7 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self._read_body(exchange, self._body, data)
         except Malformed as malformed:
-            exchange.upstream_failed(f"its response is malformed: {malformed}")
+            exchange.upstream_failed(f"its response is malformed: {malformed}", malformed)
 
     def eof_received(self) -> bool:
         self._lost(None)

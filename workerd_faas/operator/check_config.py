@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import attrs
 import click
 
 from workerd_faas.operator.options import read_settings, source_options
@@ -41,7 +42,7 @@ def described(settings: Settings) -> dict[str, Any]:
         "cell_idle_timeout": settings.cell_idle_timeout,
         "check_timeout": settings.check_timeout,
         "max_code_size": settings.max_code_size,
-        "response_timeout": settings.response_timeout,
+        **attrs.asdict(settings.limits),
         "drain_timeout": settings.drain_timeout,
         "log_format": settings.log_format,
         "access_log": settings.access_log,
@@ -51,10 +52,16 @@ def described(settings: Settings) -> dict[str, Any]:
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, list):
         return " ".join(value) or "none"
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    if name in ("cell_memory", "max_code_size"):
+    if name in ("cell_memory", "max_code_size", "request_body"):
         return f"{value / (1 << 20):g} MiB"
+    if name == "response_header":
+        return f"{value / (1 << 10):g} KiB"
+    if name.endswith("_rate"):
+        return f"{value:g} a second"
     return f"{value:g} s" if isinstance(value, float) else str(value)
 
 

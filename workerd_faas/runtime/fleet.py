@@ -54,11 +54,20 @@ Openings = Mapping[str, frozenset[egress.Address]]
 _TICK: Final = 1.0
 _ADDRESSES_EVERY: Final = 5
 """Ticks between two looks at the addresses of this host."""
+_FAILED_STARTS: Final = 2
+"""So many starts of workerd running that come to nothing are not chance."""
 _VERSION: Final = 5 * MIB
 """
 What a loaded version may take on average: one with little code has 3.2 MB of data, and together
 they must stay below the size from which a cell is replaced.
 """
+
+
+def room_for_versions(memory: int) -> int:
+    """
+    How many versions a cell with so many bytes keeps loaded.
+    """
+    return max(1, memory // _VERSION)
 
 
 @attrs.frozen(kw_only=True)
@@ -106,7 +115,7 @@ class FleetOptions:
 
     @loaded_versions.default
     def _as_there_is_room(self) -> int:
-        return max(1, self.memory // _VERSION)
+        return room_for_versions(self.memory)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -137,7 +146,7 @@ class Fleet:
     walls: Walls = attrs.Factory(Walls)
     options: FleetOptions = attrs.Factory(FleetOptions)
     rules: Rules = attrs.field(init=False)
-    _quarantine: Quarantine = attrs.field(init=False)
+    quarantine: Quarantine = attrs.field(init=False)
     _apart: set[str] = attrs.field(init=False)
     _own_seen: frozenset[egress.Network] = frozenset()
     _ticks: int = 0
@@ -147,6 +156,8 @@ class Fleet:
     _queued: dict[Slot, None] = attrs.Factory(dict)
     _made: int = 0
     _crashed: int = 0
+    _failed_starts: int = 0
+    _failed_at: float = 0.0
     _builder: Builder = attrs.field(init=False)
     _ticker: IDelayedCall | None = None
     _work: "set[Deferred[Any]]" = attrs.Factory(set)
@@ -158,7 +169,7 @@ class Fleet:
         reach = Reach(networks=self.options.egress_allow)
         return Rules(ForAll(isolation=self.options.isolation, egress=reach))
 
-    @_quarantine.default
+    @quarantine.default
     def _nobody_is_suspected(self) -> Quarantine:
         return Quarantine(
             reactor=self.reactor,
@@ -169,7 +180,7 @@ class Fleet:
 
     @_apart.default
     def _those_apart(self) -> set[str]:
-        return self._quarantine.blame.apart
+        return self.quarantine.blame.apart
 
     async def start(self) -> None:
         """
@@ -190,7 +201,7 @@ class Fleet:
             times=self.options.times,
             loader=self.loader,
             events=self.events,
-            targets=GuardedTargets(self.targets, self._quarantine),
+            targets=GuardedTargets(self.targets, self.quarantine),
             shares=self.rules.shares,
             doors=self.doors,
             calls=self.calls,
@@ -369,7 +380,7 @@ class Fleet:
 
     def _upstream_apart(self, route: Route) -> Upstream | None:
         slot = self._slots.get(own_key(route))
-        if slot is None or slot.current is None or self._quarantine.refusal(route.function):
+        if slot is None or slot.current is None or self.quarantine.refusal(route.function):
             return None
         return slot.current.upstream
 
@@ -379,7 +390,7 @@ class Fleet:
         """
 
         def ask(told: Callable[[Upstream | Problem | None], None]) -> Callable[[], None]:
-            problem = self._quarantine.refusal(route.function)
+            problem = self.quarantine.refusal(route.function)
             if problem is not None:
                 call = self.reactor.callLater(0, told, problem)
                 return lambda: call.cancel() if call.active() else None
@@ -489,6 +500,13 @@ class Fleet:
             waiting=len(self._queued),
             started=self._made,
             crashed=self._crashed,
+            startable=self._is_startable(now),
+        )
+
+    def _is_startable(self, now: float) -> bool:
+        since = now - self._failed_at
+        return self._failed_starts < _FAILED_STARTS or any(
+            cell.state is State.READY and cell.age < since for cell in self._houses
         )
 
     # `SlotOwner`.
@@ -520,9 +538,14 @@ class Fleet:
         See `SlotOwner`.
         """
         self._own(Deferred.fromCoroutine(self._houses.pop(cell).clear()))
+        if death.lived is not None:
+            self._failed_starts = 0
+        elif death.cause is not Cause.ASKED:
+            self._failed_starts += 1
+            self._failed_at = self.reactor.seconds()
         if death.cause is not Cause.ASKED:
             self._crashed += 1
-        verdict = self._quarantine.cell_died(slot.key, slot.sole, cell, death)
+        verdict = self.quarantine.cell_died(slot.key, slot.sole, cell, death)
         for queued in tuple(self._queued):
             if len(self._houses) < self.options.max_cells:
                 del self._queued[queued]
@@ -535,7 +558,7 @@ class Fleet:
         """
         A function runs elsewhere from now on, or not at all for a while.
         """
-        problem = self._quarantine.refusal(change.function)
+        problem = self.quarantine.refusal(change.function)
         for slot in self._slots.values():
             if slot.sole != change.function:
                 continue
@@ -554,7 +577,7 @@ class Fleet:
     def _tick(self) -> None:
         self._ticker = self.reactor.callLater(_TICK, self._tick)
         now = self.reactor.seconds()
-        self._quarantine.tick()
+        self.quarantine.tick()
         self._ticks += 1
         if self._ticks % _ADDRESSES_EVERY == 0:
             self._follow_addresses()
@@ -584,7 +607,7 @@ class Fleet:
         if data > self.options.recycle:
             self._log.info("{label} has {bytes} bytes: replaced", label=cell.label, bytes=data)
             if slot.sole is None:
-                self._quarantine.cell_grew(slot.key, cell)
+                self.quarantine.cell_grew(slot.key, cell)
             self._own(slot.replace())
 
     def _make_room(self) -> None:
@@ -614,12 +637,16 @@ def _status(slot: Slot, cell: Cell) -> CellStatus:
     return CellStatus(
         label=cell.label,
         key=slot.key,
+        account_id=slot.account_id,
+        function=slot.sole,
         state=cell.state.value,
         pid=cell.pid,
         in_flight=cell.upstream.in_flight,
         served=cell.upstream.served,
         loaded=cell.health.loaded,
         resident=resident_bytes(cell.pid),
+        data=max(0, data_bytes(cell.pid) - RESERVED_DATA),
+        age=cell.age,
     )
 
 

@@ -11,7 +11,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from workerd_faas.domain.blame import Blame, Change, Refusal, Standing
+from workerd_faas.domain.blame import Blame, Change, Record, Refusal, Standing
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.termination import WORDS, Verdict
 from workerd_faas.domain.upstream import Upstream
@@ -119,6 +119,12 @@ class Quarantine:
         What time has done. To be called every second or so.
         """
         self._tell(self.blame.tick(self.reactor.seconds()))
+
+    def records(self) -> Sequence[Record]:
+        """
+        All functions that are not free.
+        """
+        return self.blame.records(self.reactor.seconds())
 
     def pardon(self, function: str, reason: str) -> bool:
         """

@@ -13,7 +13,12 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 @attrs.frozen(kw_only=True)
 class CellStatus:
     """
-    One process. `resident` is in bytes; 0 when it is not known.
+    One process. Sizes are in bytes, 0 when they are not known; `age` is in seconds.
+
+    Attributes:
+        account_id: Whose functions it runs; None: everybody's.
+        function: The only one that it runs; None: several.
+        data: What counts against its memory limit.
     """
 
     label: str
@@ -24,6 +29,10 @@ class CellStatus:
     served: int
     loaded: int
     resident: int
+    account_id: str | None = None
+    function: str | None = None
+    data: int = 0
+    age: float = 0.0
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +57,7 @@ class FleetStatus:
         waiting: Tenants whose cell waits for room.
         started: Cells made since the start.
         crashed: Cells that ended without being asked to.
+        startable: False when workerd did not come up the last times that it was started.
     """
 
     cells: tuple[CellStatus, ...]
@@ -56,6 +66,7 @@ class FleetStatus:
     waiting: int
     started: int
     crashed: int
+    startable: bool
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ import attrs
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.domain.policies import Isolation
 from workerd_faas.settings.endpoints import Endpoint
+from workerd_faas.settings.limits import function_limits
 from workerd_faas.settings.model import Provider, Settings
 from workerd_faas.settings.sources import Findings, gather
 from workerd_faas.settings.table import SETTINGS
@@ -91,7 +92,7 @@ def load(
         cell_idle_timeout=values["CELL_IDLE_TIMEOUT"],
         check_timeout=values["CHECK_TIMEOUT"],
         max_code_size=values["MAX_CODE_SIZE"],
-        response_timeout=values["RESPONSE_TIMEOUT"],
+        limits=function_limits(values),
         drain_timeout=values["DRAIN_TIMEOUT"],
         log_format=values["LOG_FORMAT"],
         access_log=values["ACCESS_LOG"],

@@ -7,6 +7,7 @@ import attrs
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.domain.policies import Isolation
 from workerd_faas.settings.endpoints import Endpoint
+from workerd_faas.settings.limits import FunctionLimits
 from workerd_faas.settings.values import Address, Network
 
 
@@ -51,6 +52,7 @@ class Settings:
             provider.
         secrets_keys: Keys that encrypt secrets, the newest first; None: kept below `data_dir`.
         workerd: None: found by itself.
+        limits: What functions are held to.
         sandbox: As `runtime.walls.Sandbox` has it.
         cell_uids: First and last; equal: none; None: where they can be had.
         warnings: What works but deserves a line in the log.
@@ -80,7 +82,7 @@ class Settings:
     cell_idle_timeout: float
     check_timeout: float
     max_code_size: int
-    response_timeout: float
+    limits: FunctionLimits
     drain_timeout: float
     log_format: str
     access_log: bool

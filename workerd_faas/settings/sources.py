@@ -12,7 +12,8 @@ from typing import Final
 import attrs
 
 from workerd_faas.settings import dotenv
-from workerd_faas.settings.table import SETTINGS, VARIABLES, Setting
+from workerd_faas.settings.setting import Setting
+from workerd_faas.settings.table import SETTINGS, VARIABLES
 from workerd_faas.settings.values import path, shown
 
 _LARGEST_FILE: Final = 1 << 20
@@ -75,8 +76,9 @@ def _env_file(file: Path, findings: Findings) -> dict[str, str]:
         findings.problem(f"{label}, line {mistake.line}", mistake.message)
     for name in sorted(parsed.values.keys() - VARIABLES):
         meant = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.8)
-        if meant:
-            findings.warn(label, f"{name} is no setting: did you mean {meant[0]}?")
+        findings.warn(
+            label, f"{name} is no setting" + (f": did you mean {meant[0]}?" if meant else "")
+        )
     if parsed.values.keys() & {setting.name for setting in SETTINGS if setting.secret}:
         _warn_if_public(label, file, findings)
     return parsed.values

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from workerd_faas.domain.limits import UploadLimits
@@ -23,6 +23,8 @@ _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d|)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _RANGE: Final = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
 _NO_UID: Final = (1 << 32) - 1
+_RATE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(?: ?/ ?s)?")
+LOWEST_RATE: Final = 0.001
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?(B|KiB|MiB|GiB|)")
 _BYTES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -97,6 +99,28 @@ def size(value: str) -> int:
     if not octets:
         raise ValueError(f"{shown(value)} is no size: use, for example, 512KiB, 256MiB or 1GiB")
     return octets
+
+
+def rate(value: str) -> float:
+    """
+    A positive number a second.
+    """
+    match = _RATE.fullmatch(value)
+    number = float(match[1]) if match else 0.0
+    if number < LOWEST_RATE:
+        raise ValueError(f"{shown(value)} is no rate: use a number a second, for example 50 or 0.5")
+    return number
+
+
+def or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """
+    A reader that takes the word `none` too.
+    """
+
+    def read_or_none(value: str) -> Any:
+        return None if value == "none" else read(value)
+
+    return read_or_none
 
 
 def code_size(value: str) -> int:

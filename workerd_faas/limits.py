@@ -1,0 +1,77 @@
+"""What the settings of limits are for each of the rooms that hold functions to them."""
+
+from workerd_faas.domain.admission import Admission
+from workerd_faas.domain.routing import RoutingTable
+from workerd_faas.ingress.limits import RelayLimits
+from workerd_faas.runtime.cpu import CpuLimit
+from workerd_faas.runtime.custody import FleetCustody
+from workerd_faas.runtime.fleet import Fleet, FleetOptions, room_for_versions
+from workerd_faas.settings.limits import FunctionLimits
+from workerd_faas.settings.model import Settings
+from workerd_faas.usecases.standings.verbs import Limits, Standings
+
+
+def relay_limits(limits: FunctionLimits) -> RelayLimits:
+    """
+    For relays.
+    """
+    return RelayLimits(
+        first_byte_seconds=limits.response_timeout,
+        body_bytes=limits.request_body,
+        response_head_bytes=limits.response_header,
+    )
+
+
+def cpu_limit(limits: FunctionLimits) -> CpuLimit | None:
+    """
+    For cells.
+    """
+    if limits.cell_cpu is None:
+        return None
+    return CpuLimit(seconds=limits.cell_cpu, window=limits.cell_cpu_window)
+
+
+def loaded_versions(settings: Settings) -> int:
+    """
+    For cells.
+    """
+    return settings.limits.loaded_versions or room_for_versions(settings.cell_memory)
+
+
+def keep_custody(fleet: Fleet, routes: RoutingTable) -> FleetCustody:
+    """
+    A fleet's custody, which ends for a function with its next deployment.
+    """
+    custody = FleetCustody(fleet)
+    routes.follow(custody.deployed)
+    return custody
+
+
+def standings(
+    custody: FleetCustody, routes: RoutingTable, admission: Admission, limits: FunctionLimits
+) -> Standings:
+    """
+    What users are told of all this.
+    """
+    return Standings(
+        custody=custody,
+        routes=routes,
+        in_flight=admission.in_flight,
+        limits=_shown(limits, custody.fleet.options),
+    )
+
+
+def _shown(limits: FunctionLimits, options: FleetOptions) -> Limits:
+    return Limits(
+        function_concurrency=limits.function_concurrency,
+        account_concurrency=limits.account_concurrency,
+        function_rate=limits.function_rate,
+        account_rate=limits.account_rate,
+        response_timeout=limits.response_timeout,
+        cell_cpu=limits.cell_cpu,
+        cell_cpu_window=limits.cell_cpu_window,
+        cell_memory=options.memory,
+        loaded_versions=options.loaded_versions,
+        request_body=limits.request_body,
+        response_header=limits.response_header,
+    )

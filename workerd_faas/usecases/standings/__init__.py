@@ -1,0 +1,1 @@
+"""How functions stand: suspects, quarantines, limits."""
