@@ -45,6 +45,7 @@ from workerd_faas.handover.giving import Giving
 from workerd_faas.handover.parts import Parts
 from workerd_faas.handover.taking import Places, taking_over
 from workerd_faas.ingress.call_doors import call_doors
+from workerd_faas.ingress.descriptors import raise_limit
 from workerd_faas.ingress.passing import PassedCells
 from workerd_faas.ingress.service import Ingress
 from workerd_faas.ingress.state_doors import state_doors
@@ -174,6 +175,7 @@ class _Assembly:
     """
 
     def __init__(self, reactor: Any, settings: Settings) -> None:
+        raise_limit()
         self.reactor = reactor
         self.settings = settings
         self.clock = UTCClock()

@@ -1,5 +1,6 @@
 """The stages of the daemon that are more than one object's own start and stop."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from twisted.web.server import Site
 
 from workerd_faas import welcome
 from workerd_faas.domain.routing import RoutingTable
+from workerd_faas.ingress import descriptors
+from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.listen import ListenError
 from workerd_faas.ingress.service import Ingress
 from workerd_faas.lifecycle import StartRefused
@@ -160,6 +163,10 @@ class IngressStage:
         public = self.settings.public
         for warning in self.settings.warnings:
             self.log.warn("{warning}", warning=warning)
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        too_few = descriptors.few(soft, RelayLimits().connections)
+        if too_few is not None and not self.settings.dev:
+            self.log.warn("file descriptors: {warning}", warning=too_few)
         self.log.info(
             "{api} serves functions at {functions}",
             api=public.api,

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.ingress.harness import GET, HOST, RelayCase, Wire, in_asyncio, ok, twisted, until
+from workerd_faas.ingress.descriptors import needed_for, room_for_connections, room_in
 from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.listen import ListenError
-from workerd_faas.ingress.service import room_for_connections
 from workerd_faas.ingress.tls import parse_tls_endpoint
 
 
@@ -164,6 +164,9 @@ class Descriptors(RelayCase):
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         assert room_for_connections(20) == 20
         assert 16 <= room_for_connections(1 << 40) < descriptors
+        for most in (16, 17, 20_000, 50_000):
+            assert room_in(needed_for(most), most) == most
+            assert most <= 17 or room_in(needed_for(most) - 2, most) < most
 
     def test_run_out(self) -> None:
         """

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import resource
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from workerd_faas.domain.admission import UNBOUNDED, Admission
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.client import ClientConnection
+from workerd_faas.ingress.descriptors import room_for_connections
 from workerd_faas.ingress.heads import RequestHeads
 from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.listen import ListeningPort, open_port
@@ -28,7 +28,6 @@ from workerd_faas.ingress.relay import Relay
 from workerd_faas.ingress.timers import Timers
 from workerd_faas.usecases.ports import Cells
 
-_OTHER_DESCRIPTORS = 128
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 5.0
 
@@ -306,14 +305,3 @@ class Ingress:
             for port in self._ports:
                 if port.certificates is not None:
                     port.certificates.reload_if_changed()
-
-
-def room_for_connections(most: int) -> int:
-    """
-    As many clients as there are descriptors for: one each, every other one for its connection to
-    a cell, and some for everything else.
-    """
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
-        return most
-    return min(most, max(16, (descriptors - _OTHER_DESCRIPTORS) * 2 // 3))

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from workerd_faas.ingress import descriptors
+from workerd_faas.ingress.limits import RelayLimits
+from workerd_faas.operator import walls
 from workerd_faas.operator.finding import Finding, failed, ok, warning
 from workerd_faas.runtime import binary
-from workerd_faas.runtime.jail import landlock_abi
 from workerd_faas.runtime.site_files import PACKAGE, find_asset_worker
 from workerd_faas.settings.endpoints import Endpoint
 from workerd_faas.settings.model import Settings
@@ -184,11 +186,15 @@ def open_files() -> Finding:
     """
     Whether there are descriptors for many connections.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        return ok("open files", "no limit")
-    detail = f"at most {hard}, about two for each connection"
-    return ok("open files", detail) if hard >= 65536 else warning("open files", detail)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = RelayLimits().connections
+    too_few = descriptors.few(hard, most)
+    if too_few is not None:
+        return warning("open files", too_few)
+    detail = f"at most {hard}, enough for {most} clients at once"
+    if soft != hard:
+        detail += f" (this shell has {soft}; the daemon takes what it may)"
+    return ok("open files", detail)
 
 
 def certificates() -> Finding:
@@ -230,20 +236,6 @@ def asset_worker() -> Finding:
     return ok(subject, f"served by the asset worker of npm's package {PACKAGE}")
 
 
-def sandbox() -> Finding:
-    """
-    Whether the kernel can keep workerd from the file system.
-    """
-    abi = landlock_abi()
-    if abi < 1:
-        return warning(
-            "Landlock",
-            "this kernel has none, or a container forbids it: a function that breaks out of "
-            "workerd could read what the daemon's user can",
-        )
-    return ok("Landlock", f"version {abi}")
-
-
 def examine(settings: Settings) -> list[Finding]:
     """
     All of these.
@@ -254,10 +246,10 @@ def examine(settings: Settings) -> list[Finding]:
         lambda: disk_space(settings.data_dir),
         lambda: workerd(settings.workerd),
         asset_worker,
-        sandbox,
         certificates,
         open_files,
     ]
+    findings += walls.examine(settings)
     findings = [check() for check in checks]
     findings += [listening(endpoint, running) for endpoint in settings.listen]
     return findings + names(settings)
