@@ -49,7 +49,7 @@ from workerd_faas.ingress.descriptors import raise_limit
 from workerd_faas.ingress.passing import PassedCells
 from workerd_faas.ingress.service import Ingress
 from workerd_faas.ingress.state_doors import state_doors
-from workerd_faas.lifecycle import OwnedJobs, ServiceManager, Stage, StagedService
+from workerd_faas.lifecycle import OwnedJobs, ServiceManager, Stage, StagedService, StartRefused
 from workerd_faas.limits import (
     cpu_limit,
     keep_custody,
@@ -64,6 +64,7 @@ from workerd_faas.oidc.devprovider.routes import DevProviderRoutes
 from workerd_faas.oidc.http import provider_agent
 from workerd_faas.oidc.metadata import ProviderSettings
 from workerd_faas.oidc.relyingparty import RelyingParty
+from workerd_faas.operator_socket import OperatorSocket
 from workerd_faas.runtime import binary, leftovers, walls
 from workerd_faas.runtime.check import CheckCells, CheckOptions
 from workerd_faas.runtime.fleet import Fleet, FleetOptions
@@ -122,6 +123,7 @@ from workerd_faas.usecases.sites.tokens import SessionTokens
 from workerd_faas.usecases.sites.versions import Sites
 from workerd_faas.usecases.storage.bindings import OwnStorage
 from workerd_faas.usecases.storage.databases import Databases
+from workerd_faas.usecases.storage.instants import Instants
 from workerd_faas.usecases.storage.inventory import Inventory
 from workerd_faas.usecases.storage.queues import ConsumerTable, QueueDeliveries, Queues
 from workerd_faas.usecases.storage.values import Values
@@ -162,6 +164,7 @@ def build(reactor: Any, settings: Settings, command: Sequence[str] | None = None
     except (
         OSError,
         NotLocal,
+        StartRefused,
         binary.NoWorkerd,
         walls.NoWall,
         keyfile.KeyFileUnusable,
@@ -181,6 +184,7 @@ class _Assembly:
         self.clock = UTCClock()
         self.data = DataDirectory(settings.data_dir)
         self.data.make()
+        self.data.check()  # Before anything is made in it.
         self.own = RunDirectory.claim(run_directory(self.data, os.environ))
         self.run = self.own.path
         self.api_socket = self.run / "api"
@@ -325,6 +329,14 @@ class _Assembly:
             inventory=self.inventory, directory=self.data.transfers, reactor=self.reactor
         )
         self.queues = Queues(inventory=self.inventory, table=self.consumers)
+
+    def _operator_socket(self) -> OperatorSocket:
+        return OperatorSocket(
+            reactor=self.reactor,
+            path=self.run / "operator",
+            link=self.data.operator,
+            instants=Instants(holds=self.state_cells, turns=self.inventory.turns),
+        )
 
     def _storage_areas(self) -> list[Routes]:
         return [
@@ -647,6 +659,7 @@ class _Assembly:
             ("checks", self.checks),
             ("database files", self.databases),
             ("state cells", self.state_cells),
+            ("operator", self._operator_socket()),
             ("doors", self.doors),
             ("grants", self.call_grants),
             ("calls between accounts", self.call_doors),

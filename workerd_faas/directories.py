@@ -18,6 +18,7 @@ from workerd_faas.store.database import FILE_NAME
 from workerd_faas.store.keyfile import FILE_NAME as KEY_FILE_NAME
 from workerd_faas.store.lock import AlreadyRunning, DirectoryLock
 from workerd_faas.store.logs import FILE_NAME as LOGS_FILE_NAME
+from workerd_faas.wire.instants import OPERATOR_LINK
 
 MAX_RUN_PATH: Final = 60
 """A unix socket's path has at most 107 bytes (unix(7)); the longest name below needs the rest."""
@@ -87,6 +88,20 @@ class DataDirectory:
         """
         return self.path / "upgrade.json"
 
+    @property
+    def operator(self) -> Path:
+        """
+        What leads to the running daemon's socket for operators' commands.
+        """
+        return self.path / OPERATOR_LINK
+
+    @property
+    def restoring(self) -> Path:
+        """
+        Where a backup is unpacked; while it is there, the rest of the directory is unfinished.
+        """
+        return self.path / "restoring"
+
     def make(self) -> None:
         """
         Create it, for us alone.
@@ -95,6 +110,16 @@ class DataDirectory:
             OSError: it cannot be created.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def check(self) -> None:
+        """
+        Raises:
+            StartRefused: a restore into it was not finished.
+        """
+        if self.restoring.exists():
+            raise StartRefused(
+                f"{self.path} has half of a backup in it: run `workerd-faas restore` again"
+            )
 
     def secret(self, name: str) -> str:
         """
@@ -243,6 +268,7 @@ class DirectoryStage:
         except AlreadyRunning as error:
             raise StartRefused(str(error)) from error
         self._lock = lock
+        self.data.check()
         self.run.sweep(self.end_cells)
 
     def release(self) -> None:

@@ -44,7 +44,8 @@ ALLOWED: Final[dict[str, set[str]]] = {
     "settings": {"domain"},
     "welcome": {"domain", "wire", "usecases"},
     "lifecycle": {"domain", "usecases.ports"},
-    "directories": {"lifecycle", "store"},
+    "directories": {"lifecycle", "store", "wire"},
+    "operator_socket": {"domain", "usecases.storage", "wire"},
     "handover": {
         "directories",
         "domain",

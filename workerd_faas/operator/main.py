@@ -8,9 +8,11 @@ import click
 
 _COMMANDS: Final = {
     "account": "workerd_faas.operator.account:account",
+    "backup": "workerd_faas.operator.backup.backup_command:backup",
     "check-config": "workerd_faas.operator.check_config:check_config",
     "doctor": "workerd_faas.operator.doctor:doctor",
     "health": "workerd_faas.operator.health:health",
+    "restore": "workerd_faas.operator.backup.restore_command:restore",
     "secrets": "workerd_faas.operator.secrets:secrets",
     "token": "workerd_faas.operator.token:token",
 }

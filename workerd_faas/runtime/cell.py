@@ -14,6 +14,8 @@ process has hardly run meanwhile: then it is given more time.
 
 import contextlib
 import enum
+import os
+import signal
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -235,6 +237,23 @@ class Cell:
         """
         if self.state is not State.DEAD:
             self._kill(cause)
+
+    def freeze(self) -> None:
+        """
+        Let the process do nothing until `thaw`: it is stopped where it is.
+        """
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """
+        Let it go on. Idempotent.
+        """
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     # What the process does (`ProcessOwner`).
 

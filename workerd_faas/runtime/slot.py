@@ -70,6 +70,7 @@ class Slot:
         starting: The one that will.
         retired: Those that finish.
         last_used: When a request was last seen, for whoever stops idle cells.
+        held: Nothing is started, and what there is stands still.
     """
 
     key: str
@@ -85,6 +86,7 @@ class Slot:
     starting: Cell | None = None
     retired: set[Cell] = attrs.Factory(set)
     last_used: float = 0.0
+    held: bool = False
     served_seen: int = 0
     last_death: Death | None = None
     _waiters: list[_Waiter] = attrs.Factory(list)
@@ -128,7 +130,7 @@ class Slot:
         Whether nothing would be lost with this slot.
         """
         past = self.backoff.remaining(now) == 0 and now - self.last_used > CALM
-        return not self.cells and not self.wanted and past
+        return not self.cells and not self.wanted and not self.held and past
 
     def when_ready(self, then: Then) -> Callable[[], None]:
         """
@@ -187,6 +189,24 @@ class Slot:
         self._tell_ended()
         return done
 
+    def hold(self) -> None:
+        """
+        Start nothing, and let the processes stand still, until `release`. Only seconds: whoever
+        watches them would take them for hung.
+        """
+        self.held = True
+        for cell in self.cells:
+            cell.freeze()
+
+    def release(self) -> None:
+        """
+        Go on.
+        """
+        self.held = False
+        for cell in self.cells:
+            cell.thaw()
+        self._begin()
+
     def admitted(self) -> None:
         """
         There is room now for the cell that `SlotOwner.admit` had no room for.
@@ -196,7 +216,7 @@ class Slot:
     # Starting.
 
     def _begin(self) -> None:
-        if self._stopped or self.starting is not None or self._retry is not None:
+        if self._stopped or self.held or self.starting is not None or self._retry is not None:
             return
         if not self.wanted or (self.exclusive and self.retired):
             return

@@ -13,10 +13,11 @@ from typing import Any, BinaryIO, Final
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from workerd_faas.domain.errors import Problem
+from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import javascript, leftovers
@@ -29,10 +30,20 @@ from workerd_faas.runtime.status import CellStatus, resident_bytes
 from workerd_faas.runtime.unix_http import NoAnswer, ask
 from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.ports import Cells
-from workerd_faas.usecases.storage.ports import Deliveries, StateAnswer, StateCells, StateQuestion
+from workerd_faas.usecases.storage.ports import (
+    Deliveries,
+    Holds,
+    StateAnswer,
+    StateCells,
+    StateQuestion,
+)
 from workerd_faas.wire.headers import ROUTE_AND_CF
 
 _TICK: Final = 1.0
+_REST: Final = 60.0
+"""Seconds in which a cell that starts or ends has done so."""
+
+_REST_POLL: Final = 0.02
 
 
 @attrs.frozen(kw_only=True)
@@ -83,6 +94,7 @@ class StateFleet:
     _houses: dict[Cell, StateHouse] = attrs.Factory(dict)
     _queued: dict[Slot, None] = attrs.Factory(dict)
     _asking: set[Slot] = attrs.Factory(set)
+    _held: dict[str, Slot] = attrs.Factory(dict)
     _owed: set[str] = attrs.Factory(set)
     _made: int = 0
     _crashed: int = 0
@@ -182,6 +194,31 @@ class StateFleet:
         """
         self._owed.add(account_id)
         self._slot(account_id).when_ready(lambda _: None)
+
+    async def hold(self, account_id: str) -> None:
+        """
+        See `Holds`.
+        """
+        bound = self.reactor.seconds() + _REST
+        while self._ticker is not None and self.reactor.seconds() < bound:
+            slot = self._slot(account_id)
+            if slot.starting is None and not slot.retired and not slot.held:
+                slot.hold()
+                self._held[account_id] = slot
+                return
+            await deferLater(self.reactor, _REST_POLL)
+        raise Problem(
+            kind=Kind.UNAVAILABLE,
+            message="The account's storage process neither starts nor ends, or the daemon does.",
+        )
+
+    def release(self, account_id: str) -> bool:
+        """
+        See `Holds`.
+        """
+        slot = self._held.pop(account_id)
+        slot.release()
+        return self._slots.get(account_id) is slot and self._ticker is not None
 
     def cells(self) -> tuple[CellStatus, ...]:
         """
@@ -358,4 +395,5 @@ class StateFleet:
 
 _check_cells: type[Cells] = StateFleet
 _check_state: type[StateCells] = StateFleet
+_check_holds: type[Holds] = StateFleet
 _check_owner: type[SlotOwner] = StateFleet

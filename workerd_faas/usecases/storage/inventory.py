@@ -12,6 +12,7 @@ from workerd_faas.domain.model import Principal
 from workerd_faas.domain.resources import Resource, ResourceKind, check_resource_name
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.ports import OwnedWork, WallClock
+from workerd_faas.usecases.serial import SerialByName
 from workerd_faas.usecases.storage.ports import (
     Resources,
     StateAnswer,
@@ -32,6 +33,9 @@ class Inventory:
     """
     What is true of all three kinds. Changes are owned by `work`, so that a client that hangs up
     cannot interrupt them.
+
+    Attributes:
+        turns: By account: for whoever must not meet a removal that is half done.
     """
 
     log = Logger()
@@ -40,6 +44,7 @@ class Inventory:
     cells: StateCells
     work: OwnedWork
     clock: WallClock
+    turns: SerialByName = attrs.Factory(SerialByName)
 
     async def all(
         self, principal: Principal, account_id: str, kind: ResourceKind
@@ -148,7 +153,7 @@ class Inventory:
             )
             return found
 
-        return await self.owned(work)
+        return await self.owned(lambda: self.turns.run(account_id, work))
 
     async def owned(self, work: Callable[[], Awaitable[T]]) -> T:
         """

@@ -73,6 +73,26 @@ class StateCells(Protocol):
         """
 
 
+class Holds(Protocol):
+    """
+    Instants of an account's state, for whoever copies it.
+    """
+
+    async def hold(self, account_id: str) -> None:
+        """
+        From its return until `release` nothing of the account's state changes: the process that
+        has it open stands still, and none is started. At most one at a time of an account.
+
+        Raises:
+            Problem: `UNAVAILABLE` when the process does not come to rest.
+        """
+
+    def release(self, account_id: str) -> bool:
+        """
+        Let it go on. False: it did not stand still all the while.
+        """
+
+
 class Deliveries(Protocol):
     """
     Where the batches of queues go.
