@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -42,7 +43,9 @@ class Developer:
         (project / "node_modules").symlink_to(ROOT / "node_modules")
         return project
 
-    def run(self, *arguments: str, cwd: Path | None = None, expect: int = 0) -> str:
+    def run(
+        self, *arguments: str, cwd: Path | None = None, expect: int = 0, stdin: str = ""
+    ) -> str:
         """
         Run wrkst; returns what it printed.
         """
@@ -50,7 +53,7 @@ class Developer:
             [BIN / "wrkst", *arguments],
             cwd=cwd or self.home,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
@@ -126,6 +129,29 @@ def browser() -> OpenerDirector:
     A client with cookies that follows redirects, like a browser without scripts.
     """
     return build_opener(HTTPCookieProcessor(CookieJar()), ProxyHandler({}))
+
+
+def confirm_device(link: str, name: str, client: OpenerDirector, decision: str = "allow") -> None:
+    """
+    What a person does in a browser to let a program in that shows a code: follow the link, sign in
+    under this name, decide.
+    """
+
+    def submit(page: Any, **more: str) -> Any:
+        form = _Form()
+        form.feed(page.read().decode())
+        data = urlencode(form.fields | more).encode()
+        return client.open(urljoin(page.url, form.action), data=data, timeout=60)
+
+    with client.open(link, timeout=60) as page:
+        (onward,) = re.findall(r'<a href="([^"]+)"', page.read().decode())
+    with (
+        client.open(unescape(onward), timeout=60) as page,
+        submit(page, name=name) as asked,
+        submit(asked, decision=decision) as last,
+    ):
+        said = last.read().decode()
+    assert ("let in" if decision == "allow" else "refused") in said
 
 
 def sign_in(url: str, name: str) -> str:

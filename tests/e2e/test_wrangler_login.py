@@ -5,13 +5,12 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
-from urllib.parse import urlencode, urljoin
 from urllib.request import HTTPCookieProcessor, HTTPSHandler, ProxyHandler, build_opener
 
 from tests.e2e.daemon import BIN, Daemon, directory, free_port
+from tests.e2e.developer import confirm_device
 from tests.e2e.wrangling import WRANGLER, environment, log_in, wrangler
 from tests.ingress.test_listening import write_certificate
 
@@ -132,30 +131,10 @@ def secure_daemon(port: int, **settings: str) -> Iterator[Daemon]:
 
 def confirm(link: str, authority: Path, name: str) -> None:
     """
-    What a person does in a browser: follow the link, sign in, let the program in.
+    What a person does in a browser that trusts this certificate.
     """
     trust = ssl.create_default_context(cafile=str(authority))
     browser = build_opener(
         HTTPCookieProcessor(CookieJar()), ProxyHandler({}), HTTPSHandler(context=trust)
     )
-
-    def fields(text: str) -> dict[str, str]:
-        found = re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', text)
-        return {key: unescape(value) for key, value in found}
-
-    def action(text: str, base: str) -> str:
-        (target,) = re.findall(r'action="([^"]+)"', text)
-        return urljoin(base, unescape(target))
-
-    with browser.open(link, timeout=60) as page:
-        (onward,) = re.findall(r'<a href="([^"]+)"', page.read().decode())
-    with browser.open(unescape(onward), timeout=60) as page:
-        text = page.read().decode()
-        target = action(text, page.url)
-    data = urlencode(fields(text) | {"name": name}).encode()
-    with browser.open(target, data=data, timeout=60) as page:
-        text = page.read().decode()
-        target = action(text, page.url)
-    data = urlencode(fields(text) | {"decision": "allow"}).encode()
-    with browser.open(target, data=data, timeout=60) as page:
-        assert "let in" in page.read().decode()
+    confirm_device(link, name, browser)

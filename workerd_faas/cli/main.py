@@ -9,10 +9,13 @@ import click
 from workerd_faas.cli.app import App
 from workerd_faas.cli.commands.access import sessions, token
 from workerd_faas.cli.commands.alias import alias
+from workerd_faas.cli.commands.check import check
 from workerd_faas.cli.commands.config import config
 from workerd_faas.cli.commands.deploy import deploy
 from workerd_faas.cli.commands.deployments import deployments, rollback
 from workerd_faas.cli.commands.functions import delete, list_functions, open_function
+from workerd_faas.cli.commands.grant import grant
+from workerd_faas.cli.commands.hyperdrive import hyperdrive
 from workerd_faas.cli.commands.init import init
 from workerd_faas.cli.commands.login import login, logout, whoami
 from workerd_faas.cli.commands.logs import logs, tail
@@ -60,10 +63,13 @@ def cli(context: click.Context, url: str | None, account: str | None) -> None:
 
 for command in (
     alias,
+    check,
     config,
     delete,
     deploy,
     deployments,
+    grant,
+    hyperdrive,
     init,
     list_functions,
     login,

@@ -21,7 +21,16 @@ MAX_FUNCTIONS: Final = 100
 
 _ACCOUNT: Final = "/accounts/<account>"
 
-_PUBLIC: Final = ("/", "/health", "/auth", "/device", "/oauth2", "/.well-known", "/tails")
+_PUBLIC: Final = (
+    "/",
+    "/health",
+    "/auth",
+    "/device",
+    "/oauth2",
+    "/.well-known",
+    "/tails",
+    "/dev-provider",
+)
 """Routes that ask for no bearer token, or for a secret of their own."""
 
 _TABLE: Final = (

@@ -71,6 +71,21 @@ def find_wrangler(project: Path, environ: Mapping[str, str]) -> Wrangler | str:
     return Wrangler(node, script)
 
 
+def require_wrangler(project: Path, environ: Mapping[str, str]) -> Wrangler:
+    """
+    The project's Wrangler.
+
+    Raises:
+        Failure: saying why it cannot be used.
+    """
+    found = find_wrangler(project, environ)
+    if isinstance(found, str):
+        raise project_failure(
+            f"{found[0].upper()}{found[1:]}.", hint="`npm install --save-dev wrangler@4`"
+        )
+    return found
+
+
 def bundle_with_wrangler(
     project: Project, main: Path, wrangler: Wrangler, environ: Mapping[str, str]
 ) -> Worker:

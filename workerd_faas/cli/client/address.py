@@ -64,6 +64,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def resolvable(host: str) -> str:
+    """
+    What to look a host name up as: names below `localhost` are this machine (RFC 6761 section 6.3),
+    which not every resolver knows.
+    """
+    return "localhost" if host.endswith(".localhost") else host
+
+
 def is_plain_over_network(base_url: str) -> bool:
     """
     Whether tokens would cross a network without encryption.

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from workerd_faas.cli.client.address import is_loopback
+from workerd_faas.cli.client.address import is_loopback, resolvable
 from workerd_faas.cli.failure import Exit, Failure
 
 _CONNECT_SECONDS: Final = 10.0
@@ -205,8 +205,27 @@ def _connect(
 def _open(scheme: str, host: str, port: int) -> http.client.HTTPConnection:
     if scheme == "https":
         context = ssl.create_default_context()
-        return http.client.HTTPSConnection(host, port, timeout=_CONNECT_SECONDS, context=context)
-    return http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS)
+        return _Secure(host, port, timeout=_CONNECT_SECONDS, context=context)
+    return _Plain(host, port, timeout=_CONNECT_SECONDS)
+
+
+class _Plain(http.client.HTTPConnection):
+    """
+    Without TLS.
+    """
+
+    def connect(self) -> None:
+        named, self.host = self.host, resolvable(self.host)
+        try:
+            super().connect()
+        finally:
+            self.host = named
+
+
+class _Secure(http.client.HTTPSConnection, _Plain):
+    """
+    With TLS: the certificate is that of the name.
+    """
 
 
 def _send_body(

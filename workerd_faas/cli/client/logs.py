@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from workerd_faas.cli.client.address import is_loopback
+from workerd_faas.cli.client.address import is_loopback, resolvable
 from workerd_faas.cli.client.api import Api, ApiError
 from workerd_faas.cli.client.http import Unreachable
 from workerd_faas.cli.client.scripts import AccountRef
@@ -95,7 +95,11 @@ def _events(url: str) -> Iterator[Event | None]:
     from websockets.sync.client import connect
     from websockets.typing import Subprotocol
 
-    local = is_loopback(urlsplit(url).hostname or "")
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    local = is_loopback(host)
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    elsewhere: dict[str, Any] = {"address": (resolvable(host), port)} if local else {}
     try:
         with connect(
             url,
@@ -104,6 +108,7 @@ def _events(url: str) -> Iterator[Event | None]:
             proxy=None if local else True,
             open_timeout=_OPEN_SECONDS,
             max_size=_MAX_EVENT,
+            **elsewhere,
         ) as socket:
             yield None
             try:

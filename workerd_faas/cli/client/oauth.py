@@ -38,6 +38,7 @@ class Endpoints:
     What the server's metadata say (RFC 8414).
 
     Attributes:
+        device: Where logins of machines without a browser begin (RFC 8628).
         iss_announced: The server promises `iss` in its authorization responses (RFC 9207).
     """
 
@@ -45,6 +46,7 @@ class Endpoints:
     authorization: str
     token: str
     revocation: str | None
+    device: str | None = None
     iss_announced: bool
 
 
@@ -182,9 +184,15 @@ class OAuth:
             authorization=str(document.get("authorization_endpoint", "")),
             token=str(document.get("token_endpoint", "")),
             revocation=document.get("revocation_endpoint"),
+            device=document.get("device_authorization_endpoint"),
             iss_announced=document.get("authorization_response_iss_parameter_supported") is True,
         )
-        for url in (endpoints.authorization, endpoints.token, endpoints.revocation):
+        for url in (
+            endpoints.authorization,
+            endpoints.token,
+            endpoints.revocation,
+            endpoints.device,
+        ):
             if url is not None and not same_origin(url, self.base_url):
                 raise Failure(f"The server's login metadata point elsewhere: {url!r}.")
         return endpoints
@@ -248,22 +256,39 @@ class OAuth:
     def _tokens(
         self, endpoints: Endpoints, form: Mapping[str, str], *, previous: str | None
     ) -> Tokens:
-        answer = self.http.send("POST", endpoints.token, body=_form(form))
-        document = _json_object(answer) or {}
-        if answer.status == 200 and isinstance(document.get("access_token"), str):
-            lifetime = document.get("expires_in")
-            refresh = document.get("refresh_token")
-            return Tokens(
-                access_token=document["access_token"],
-                refresh_token=refresh if isinstance(refresh, str) else previous,
-                expires_at=self.now() + (lifetime if isinstance(lifetime, int | float) else 60),
-            )
+        status, document = self.post(endpoints.token, form)
+        if status == 200:
+            return self.tokens_of(document, previous)
         if document.get("error") == "invalid_grant" and previous is not None:
             raise SessionEnded
         reason = document.get("error_description") or document.get("error")
         raise login_needed(
-            f"The server gave no token (status {answer.status}"
+            f"The server gave no token (status {status}"
             + (f": {reason})." if isinstance(reason, str) else ").")
+        )
+
+    def post(self, url: str, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        """
+        Send a form; returns the status and the JSON object that came back, if one did.
+        """
+        answer = self.http.send("POST", url, body=_form(form))
+        return answer.status, _json_object(answer) or {}
+
+    def tokens_of(self, document: Mapping[str, Any], previous: str | None) -> Tokens:
+        """
+        What the token endpoint gave.
+
+        Raises:
+            Failure: there is no token in it.
+        """
+        access, refresh = document.get("access_token"), document.get("refresh_token")
+        if not isinstance(access, str):
+            raise login_needed("The server gave no token.")
+        lifetime = document.get("expires_in")
+        return Tokens(
+            access_token=access,
+            refresh_token=refresh if isinstance(refresh, str) else previous,
+            expires_at=self.now() + (lifetime if isinstance(lifetime, int | float) else 60),
         )
 
 

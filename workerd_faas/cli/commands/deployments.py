@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -15,6 +16,9 @@ from workerd_faas.cli.commands.shares import (
 )
 from workerd_faas.cli.failure import Failure
 from workerd_faas.cli.terminal import note, show_json, show_table, when, working
+
+MIN_PREFIX: Final = 4
+"""Characters of an id that say which deployment is meant."""
 
 
 @click.group()
@@ -41,9 +45,10 @@ def list_deployments(
         show_json(found)
         return
     show_table(
-        ("DEPLOYED", "VERSIONS", "AUTHOR", "MESSAGE"),
+        ("ID", "DEPLOYED", "VERSIONS", "AUTHOR", "MESSAGE"),
         (
             (
+                str(each.get("id"))[:8],
                 when(each.get("created_on")),
                 shares_text(each),
                 str(each.get("author_email") or "-"),
@@ -73,17 +78,53 @@ def deployment_status(
     if not found:
         note(f"{which.name} has versions but no deployment: `wrkst versions deploy VERSION`.")
         return
-    current = found[0]
+    _show(which.name, found[0])
+
+
+def _show(name: str, deployment: Record) -> None:
     show_table(
         ("", ""),
         (
-            ("function", which.name),
-            ("versions", shares_text(current)),
-            ("since", when(current.get("created_on"))),
-            ("author", str(current.get("author_email") or "-")),
-            ("message", annotation(current, "message")),
+            ("function", name),
+            ("deployment", str(deployment.get("id"))),
+            ("versions", shares_text(deployment)),
+            ("since", when(deployment.get("created_on"))),
+            ("author", str(deployment.get("author_email") or "-")),
+            ("message", annotation(deployment, "message")),
         ),
     )
+
+
+@deployments.command("view")
+@click.argument("deployment")
+@name_option
+@json_option
+@pass_app
+def view_deployment(
+    app: App,
+    deployment: str,
+    name: str | None,
+    config: Path | None,
+    environment: str | None,
+    as_json: bool,
+) -> None:
+    """
+    Show one deployment, by its id or the beginning of it.
+    """
+    which = target(app, name, config, environment)
+    with working("asking"):
+        listed, _ = which.scripts.deployments(which.name)
+    found = [each for each in listed if str(each.get("id")).startswith(deployment)]
+    if len(found) != 1 or len(deployment) < MIN_PREFIX:
+        raise Failure(
+            f"{len(found) or 'None'} of the latest deployments of {which.name} "
+            f"{'begin' if len(found) > 1 else 'begins'} with {deployment!r}.",
+            hint=f"`wrkst deployments list --json` shows ids; give {MIN_PREFIX} characters or more",
+        )
+    if as_json:
+        show_json(found[0])
+        return
+    _show(which.name, found[0])
 
 
 @click.command(

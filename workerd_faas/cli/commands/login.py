@@ -10,7 +10,8 @@ from workerd_faas.cli.app import App, json_option, pass_app
 from workerd_faas.cli.client.address import is_plain_over_network
 from workerd_faas.cli.client.api import ApiError
 from workerd_faas.cli.client.callback import listening
-from workerd_faas.cli.client.oauth import Attempt
+from workerd_faas.cli.client.device import DeviceFlow
+from workerd_faas.cli.client.oauth import Attempt, Endpoints, Tokens
 from workerd_faas.cli.failure import Failure
 from workerd_faas.cli.terminal import note, say, show_json, show_table, warn, working
 
@@ -29,13 +30,15 @@ def has_display(environ: Mapping[str, str]) -> bool:
     epilog="""\b
 Examples:
   wrkst login
-  wrkst login --no-browser      (on a machine without a browser)""",
+  wrkst login --device          (on a machine without a browser: shows a code)
+  wrkst login --no-browser      (prints the address, for a browser that you open)""",
 )
 @click.option(
     "--browser/--no-browser",
     default=True,
     help="Open a browser here, or only print the address to open.",
 )
+@click.option("--device", is_flag=True, help="Show a code to confirm in a browser on any machine.")
 @click.option(
     "--timeout",
     type=click.IntRange(1, 3600),
@@ -45,13 +48,13 @@ Examples:
     help="How long to wait for you.",
 )
 @pass_app
-def login(app: App, browser: bool, timeout: int) -> None:
+def login(app: App, browser: bool, device: bool, timeout: int) -> None:
     """
     Log in with your browser.
 
     The browser brings the answer back to this machine. With --no-browser, open the printed
     address anywhere; if that browser cannot reach this machine, paste the address at which it
-    ends up (it begins with http://127.0.0.1) here.
+    ends up (it begins with http://127.0.0.1) here, or log in with --device.
     """
     base_url = app.settings.require_url()
     if app.settings.token is not None:
@@ -60,6 +63,26 @@ def login(app: App, browser: bool, timeout: int) -> None:
         warn(f"{base_url} is not encrypted: everybody on the way can read your login")
     with working("asking the server how to log in"):
         endpoints = app.oauth.discover()
+    tokens = (
+        _by_code(app, endpoints, timeout)
+        if device
+        else _by_browser(app, endpoints, browser, timeout)
+    )
+    app.store.change(lambda: app.store.save(base_url, tokens))
+    note(f"You are logged in at {base_url}.")
+
+
+def _by_code(app: App, endpoints: Endpoints, timeout: int) -> Tokens:
+    flow = DeviceFlow(oauth=app.oauth)
+    code = flow.begin(endpoints)
+    note("Open this address on any machine, and go on only if it shows the code:")
+    note(code.complete)
+    note(f"Code: {code.user_code}")
+    with working("waiting for you"):
+        return flow.wait(endpoints, code, timeout)
+
+
+def _by_browser(app: App, endpoints: Endpoints, browser: bool, timeout: int) -> Tokens:
     with listening() as listener:
         attempt = Attempt(endpoints=endpoints, redirect_uri=listener.redirect_uri)
         listener.expect(attempt.is_ours)
@@ -70,9 +93,7 @@ def login(app: App, browser: bool, timeout: int) -> None:
         if not opened:
             note("If that browser runs elsewhere, paste the address at which it ends up:")
         query = listener.wait(timeout, None if opened else sys.stdin)
-    tokens = app.oauth.redeem(attempt, attempt.code_from(query))
-    app.store.change(lambda: app.store.save(base_url, tokens))
-    note(f"You are logged in at {base_url}.")
+    return app.oauth.redeem(attempt, attempt.code_from(query))
 
 
 @click.command()

@@ -9,8 +9,8 @@ from typing import Final
 import click
 
 from workerd_faas.cli.app import App, pass_app
-from workerd_faas.cli.bundle.wrangler import find_wrangler
-from workerd_faas.cli.failure import Failure, project_failure
+from workerd_faas.cli.bundle.wrangler import require_wrangler
+from workerd_faas.cli.failure import Failure
 
 _FOREIGN: Final = frozenset(
     {
@@ -61,11 +61,7 @@ def run_wrangler(app: App, arguments: tuple[str, ...]) -> int:
     It is found in the node_modules of the working directory or above, and gets the address of the
     server, your login and your account in its environment. Its exit status is ours.
     """
-    found = find_wrangler(Path.cwd(), app.environ)
-    if isinstance(found, str):
-        raise project_failure(
-            f"{found[0].upper()}{found[1:]}.", hint="`npm install --save-dev wrangler@4`"
-        )
+    found = require_wrangler(Path.cwd(), app.environ)
     environment = pointed(
         app.environ,
         app.settings.require_url(),
