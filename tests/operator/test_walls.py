@@ -98,7 +98,7 @@ def test_in_bubblewrap(tmp_path: Path) -> None:
     assert walls.bubblewrap(stand).level is Level.OK
 
 
-def test_what_an_operator_sees(tmp_path: Path) -> None:
+def test_what_an_operator_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     All subjects are examined with the daemon's settings, and a wall that was asked for and cannot
     be had is a failure.
@@ -109,9 +109,10 @@ def test_what_an_operator_sees(tmp_path: Path) -> None:
         "user", "privileges", "file system", "network", "system calls", "memory", "bubblewrap",
     ]  # fmt: skip
     assert Level.FAILED not in {finding.level for finding in found}, found
-    (broken,) = walls.examine(attrs.evolve(settings, cell_uids=(4_294_967_200, 4_294_967_294)))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (broken,) = walls.examine(attrs.evolve(settings, sandbox="bwrap"))
     assert broken.level is Level.FAILED
-    assert "CELL_UIDS" in broken.detail
+    assert "SANDBOX=bwrap" in broken.detail
 
 
 def test_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
