@@ -89,6 +89,7 @@ from workerd_faas.store.policies import SQLPolicies
 from workerd_faas.store.resources import SQLResources
 from workerd_faas.store.schedules import SQLSchedules
 from workerd_faas.store.ties import SQLTies
+from workerd_faas.store.use import SQLUses
 from workerd_faas.store.vault import FernetVault
 from workerd_faas.usecases.analytics.points import DataPoints
 from workerd_faas.usecases.health import Health
@@ -126,6 +127,7 @@ from workerd_faas.usecases.storage.databases import Databases
 from workerd_faas.usecases.storage.instants import Instants
 from workerd_faas.usecases.storage.inventory import Inventory
 from workerd_faas.usecases.storage.queues import ConsumerTable, QueueDeliveries, Queues
+from workerd_faas.usecases.storage.use import StorageUse
 from workerd_faas.usecases.storage.values import Values
 from workerd_faas.usecases.ties.grants import CallGrants, GrantTable
 from workerd_faas.usecases.ties.targets import AccountTargets
@@ -328,7 +330,9 @@ class _Assembly:
         self.databases = Databases(
             inventory=self.inventory, directory=self.data.transfers, reactor=self.reactor
         )
-        self.queues = Queues(inventory=self.inventory, table=self.consumers)
+        self.queues = Queues(
+            inventory=self.inventory, table=self.consumers, owner=self.routes.owner
+        )
 
     def _operator_socket(self) -> OperatorSocket:
         return OperatorSocket(
@@ -350,7 +354,12 @@ class _Assembly:
                 urls=self.settings.public,
                 in_thread=self._in_thread,
             ),
-            QueueRoutes(auth=self.auth, inventory=self.inventory, queues=self.queues),
+            QueueRoutes(
+                auth=self.auth,
+                inventory=self.inventory,
+                queues=self.queues,
+                use=StorageUse(uses=SQLUses(self.database), resources=self.resources),
+            ),
         ]
 
     def _secret(self) -> str:

@@ -1,10 +1,12 @@
 """Daemons that tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.daemon import Daemon, running
+from tests.e2e.wrangling import Shell, environment
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,13 @@ def dev() -> Iterator[Daemon]:
     """
     with running(dev=True) as started:
         yield started
+
+
+@pytest.fixture
+def shell(tmp_path: Path, dev: Daemon) -> Shell:
+    """
+    An empty project in which Wrangler is pointed at the daemon.
+    """
+    project = tmp_path / "project"
+    project.mkdir()
+    return Shell(project, dev, environment(tmp_path / "home", dev))

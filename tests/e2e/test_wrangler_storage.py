@@ -1,78 +1,20 @@
-"""The real Wrangler's storage commands: KV, D1, queues, and bindings that it provisions."""
+"""The real Wrangler's storage commands: KV, D1, and bindings that it provisions."""
 
 import json
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-import attrs
-import pytest
-
-from tests.e2e.daemon import Daemon, until
-from tests.e2e.wrangling import environment, wrangler
+from tests.e2e.wrangling import Shell
 
 CODE = """
 export default {
   async fetch(request, env) {
     const { pathname } = new URL(request.url);
-    if (pathname === "/send") {
-      await env.JOBS.send({ n: 7 });
-      return new Response("sent");
-    }
     if (pathname === "/kv") return Response.json(await env.STORE.get("seen", "json"));
     const { results } = await env.DB.prepare("SELECT name FROM people ORDER BY id").all();
     return Response.json(results);
   },
-  async queue(batch, env) {
-    const bodies = batch.messages.map((message) => message.body);
-    await env.STORE.put("seen", JSON.stringify({ queue: batch.queue, bodies }));
-  },
 };
 """
-
-
-@attrs.frozen
-class Shell:
-    """
-    A project's directory, and Wrangler in it.
-    """
-
-    directory: Path
-    daemon: Daemon
-    variables: Mapping[str, str]
-
-    def run(self, *arguments: str, expect: int = 0) -> str:
-        """
-        Run Wrangler; returns what it printed.
-        """
-        return wrangler(self.directory, self.variables, *arguments, expect=expect)
-
-    def json(self, *arguments: str) -> Any:
-        """
-        Run Wrangler; returns the JSON document in what it printed.
-        """
-        printed = self.run(*arguments)
-        start = min(i for i in (printed.find("["), printed.find("{")) if i >= 0)
-        return json.JSONDecoder().raw_decode(printed[start:])[0]
-
-    def configure(self, **settings: Any) -> None:
-        """
-        Write wrangler.jsonc and the Worker.
-        """
-        document = {"main": "index.js", "compatibility_date": "2026-11-01"} | settings
-        (self.directory / "wrangler.jsonc").write_text(json.dumps(document))
-        (self.directory / "index.js").write_text(CODE)
-
-
-@pytest.fixture
-def shell(tmp_path: Path, dev: Daemon) -> Shell:
-    """
-    An empty project.
-    """
-    project = tmp_path / "project"
-    project.mkdir()
-    return Shell(project, dev, environment(tmp_path / "home", dev))
 
 
 def test_kv_namespaces_and_keys(shell: Shell) -> None:
@@ -169,6 +111,7 @@ def test_d1_databases(shell: Shell) -> None:
     assert "num_tables" in shell.run("d1", "info", "people", "--json")
 
     shell.configure(
+        CODE,
         name="migrated",
         d1_databases=[{"binding": "DB", "database_name": "people", "database_id": found[1]}],
     )
@@ -192,44 +135,12 @@ def test_d1_databases(shell: Shell) -> None:
     assert "people" not in {each["name"] for each in shell.json("d1", "list", "--json")}
 
 
-def test_queues_and_their_consumers(shell: Shell) -> None:
-    """
-    A deploy makes the function a consumer, which gets what it sends.
-    """
-    shell.run("queues", "create", "tasks")
-    shell.run("queues", "create", "tasks-dead")
-    assert "tasks" in shell.run("queues", "list")
-    namespace = shell.daemon.api("POST", "/storage/kv/namespaces", {"title": "seen"}).result["id"]
-    consumer = {
-        "queue": "tasks",
-        "max_batch_timeout": 1,
-        "max_retries": 2,
-        "dead_letter_queue": "tasks-dead",
-    }
-    shell.configure(
-        name="working",
-        kv_namespaces=[{"binding": "STORE", "id": namespace}],
-        queues={
-            "producers": [{"binding": "JOBS", "queue": "tasks"}],
-            "consumers": [consumer],
-        },
-    )
-    shell.run("deploy")
-    shell.run("deploy")
-    assert "working" in shell.run("queues", "info", "tasks")
-    assert shell.daemon.function("working", "/send").text == "sent"
-    seen = until(lambda: shell.daemon.function("working", "/kv").document, "it is consumed")
-    assert seen == {"queue": "tasks", "bodies": [{"n": 7}]}
-    shell.run("queues", "consumer", "remove", "tasks", "working")
-    shell.run("queues", "delete", "tasks")
-    assert "tasks-dead" in shell.run("queues", "list")
-
-
 def test_bindings_without_ids_are_provisioned(shell: Shell) -> None:
     """
     Wrangler makes what a configuration names without an id, and finds it again at the next deploy.
     """
     shell.configure(
+        CODE,
         name="provisioned",
         kv_namespaces=[{"binding": "STORE"}],
         d1_databases=[{"binding": "DB"}],

@@ -1,12 +1,16 @@
 """Wrangler with text on its standard input, and with a login instead of a token."""
 
+import json
 import os
 import re
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
+
+import attrs
 
 from tests.e2e.daemon import BIN, ROOT, Daemon
 from tests.e2e.developer import sign_in
@@ -92,3 +96,36 @@ def log_in(directory: Path, variables: Mapping[str, str], name: str) -> str:
         rest, _ = login.communicate(timeout=60)
         assert login.returncode == 0, printed + rest
         return printed + rest
+
+
+@attrs.frozen
+class Shell:
+    """
+    A project's directory, and Wrangler in it.
+    """
+
+    directory: Path
+    daemon: Daemon
+    variables: Mapping[str, str]
+
+    def run(self, *arguments: str, expect: int = 0) -> str:
+        """
+        Run Wrangler; returns what it printed.
+        """
+        return wrangler(self.directory, self.variables, *arguments, expect=expect)
+
+    def json(self, *arguments: str) -> Any:
+        """
+        Run Wrangler; returns the JSON document in what it printed.
+        """
+        printed = self.run(*arguments)
+        start = min(i for i in (printed.find("["), printed.find("{")) if i >= 0)
+        return json.JSONDecoder().raw_decode(printed[start:])[0]
+
+    def configure(self, code: str, **settings: Any) -> None:
+        """
+        Write wrangler.jsonc and the Worker.
+        """
+        document = {"main": "index.js", "compatibility_date": "2026-11-01"} | settings
+        (self.directory / "wrangler.jsonc").write_text(json.dumps(document))
+        (self.directory / "index.js").write_text(code)

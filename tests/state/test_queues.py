@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Mapping
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -13,12 +14,12 @@ from tests.runtime.support import ACCOUNT, OTHER
 from tests.state.support import StateCase, manage
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Split
-from workerd_faas.domain.resources import Consumer
+from workerd_faas.domain.resources import Consumer, Resource, ResourceKind
 from workerd_faas.domain.routing import Route, RoutingTable
 from workerd_faas.runtime.state.fleet import StateFleet
 from workerd_faas.testing.fakes import SteppingClock
 from workerd_faas.usecases.storage.ports import StateQuestion
-from workerd_faas.usecases.storage.queues import PATIENCE, ConsumerTable, QueueDeliveries
+from workerd_faas.usecases.storage.queues import PATIENCE, Consumed, ConsumerTable, QueueDeliveries
 
 RETRY: Final = {"outcome": "ok", "retryBatch": {"retry": True}, "explicitAcks": []}
 VERSION: Final = "11111111-1111-4111-8111-111111111111"
@@ -38,6 +39,25 @@ def consumer(**settings: int) -> Consumer:
     )
 
 
+def consumed(
+    settings: Mapping[str, int] | None = None, *, account: str = ACCOUNT, paused: bool = False
+) -> Consumed:
+    """
+    `queue`, called "the queue", and its consumer.
+    """
+    now = SteppingClock().now()
+    queue = Resource(
+        id="queue",
+        account_id=account,
+        kind=ResourceKind.QUEUE,
+        name="the queue",
+        created_at=now,
+        modified_at=now,
+        settings={"delivery_paused": paused},
+    )
+    return Consumed(queue, consumer(**(settings or {})))
+
+
 class DeliveryTests(StateCase):
     """
     With a real state cell.
@@ -48,7 +68,7 @@ class DeliveryTests(StateCase):
         Say that the queue has a consumer.
         """
         table = ConsumerTable()
-        table.put(ACCOUNT, "the queue", consumer(**settings))
+        table.put(consumed(settings))
         self.consumers[ACCOUNT] = {
             name: dict(each) for name, each in table.configuration(ACCOUNT).items()
         }
@@ -203,6 +223,41 @@ class DeliveryTests(StateCase):
             os.kill(pid, signal.SIGKILL)
         await self.until(fresh)
 
+    async def test_a_change_in_the_middle_of_another_is_not_missed(self) -> None:
+        """
+        A consumer that comes while the cell is starting for another one gets its messages.
+        """
+        state = await self.state_fleet()
+        await self.send(state, "waiting")
+        os.kill(self.pid(state), signal.SIGKILL)
+        await self.until(lambda: not state.cells())
+        state.wake(ACCOUNT)
+        self.consume(max_wait_time_ms=0)
+        await state.renew(ACCOUNT)
+        await self.until(lambda: self.bodies() == [("waiting", 1)])
+
+    async def test_a_change_waits_for_consumers_and_holds_nobody_up(self) -> None:
+        """
+        While a batch is with its consumer the cell goes on to serve, though it is to be replaced,
+        and the batch has not to be delivered again.
+        """
+        self.consume(batch_size=1, max_wait_time_ms=0)
+        self.deliveries.held = Deferred()
+        state = await self.state_fleet(wait=0.5)
+        await self.send(state, "slow")
+        await self.until(lambda: self.deliveries.in_flight == 1)
+        pid = self.pid(state)
+        renewed = Deferred.fromCoroutine(state.renew(ACCOUNT))
+        for _ in range(10):
+            self.assertEqual(await self.backlog(state), 1)
+            await deferLater(self.reactor, 0.05)
+        self.assertEqual(self.pid(state), pid)
+        self.deliveries.held.callback(None)
+        await renewed
+        self.assertNotEqual(self.pid(state), pid)
+        self.assertEqual(await self.backlog(state), 0)
+        self.assertEqual(self.bodies(), [("slow", 1)])
+
     async def test_a_cell_with_a_backlog_is_not_stopped(self) -> None:
         """
         While messages wait for their consumer the idle cell stays; once there are none it goes.
@@ -216,6 +271,42 @@ class DeliveryTests(StateCase):
         self.assertEqual(self.pid(state), pid)
         self.deliveries.outcome = {**RETRY, "retryBatch": {"retry": False}}
         await self.until(lambda: not state.cells())
+
+
+class TableTests(SynchronousTestCase):
+    """
+    What a cell is told of consumers.
+    """
+
+    def test_a_paused_queue_has_no_consumer(self) -> None:
+        """
+        A paused queue is not in the configuration, though its consumer is known.
+        """
+        table = ConsumerTable()
+        table.put(consumed({"batch_size": 7}))
+        self.assertEqual(table.configuration(ACCOUNT)["queue"]["maxBatchSize"], 7)
+        table.put(consumed(paused=True))
+        self.assertEqual(table.configuration(ACCOUNT), {})
+        self.assertIsNotNone(table.get(ACCOUNT, "queue"))
+
+    def test_a_dead_letter_queue_that_is_gone_is_none(self) -> None:
+        """
+        Consumers do not go on sending to a dead letter queue that was deleted.
+        """
+        table = ConsumerTable()
+        table.put(consumed())
+        self.assertEqual(table.configuration(ACCOUNT)["queue"]["deadLetterQueue"], "dead")
+        table.drop_dead_letters(ACCOUNT, "dead")
+        self.assertNotIn("deadLetterQueue", table.configuration(ACCOUNT)["queue"])
+
+    def test_limits_above_what_there_is_are_none(self) -> None:
+        """
+        `max_concurrency` reaches the cell only where it limits anything.
+        """
+        table = ConsumerTable()
+        for most, told in ((1, 1), (7, 7), (8, None), (250, None)):
+            table.put(consumed({"max_concurrency": most}))
+            self.assertEqual(table.configuration(ACCOUNT)["queue"].get("maxConcurrency"), told)
 
 
 class PatienceTests(SynchronousTestCase):
@@ -232,7 +323,7 @@ class PatienceTests(SynchronousTestCase):
         self.routes.version_added(ACCOUNT, "worker", VERSION)
         self.routes.deployed("worker", (Split(version_id=VERSION, percentage=100),))
         self.table = ConsumerTable()
-        self.table.put(ACCOUNT, "the queue", consumer())
+        self.table.put(consumed())
         self.asked: list[tuple[Route, Any]] = []
         self.outcomes: list[bytes | Problem] = []
 
@@ -296,7 +387,7 @@ class PatienceTests(SynchronousTestCase):
         nothing.
         """
         self.failureResultOf(self.deliver(account=OTHER), Problem)
-        self.table.put(OTHER, "the queue", consumer())
+        self.table.put(consumed(account=OTHER))
         self.failureResultOf(self.deliver(account=OTHER), Problem)
         self.assertEqual(self.asked, [])
 

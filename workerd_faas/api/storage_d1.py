@@ -110,6 +110,16 @@ class D1Routes:
             await self.inventory.remove(principal, account, ResourceKind.D1, database)
             return answer(request, None)
 
+        @app.route(DATABASE + "/time_travel/bookmark", methods=["GET"])
+        async def bookmark(request: IRequest, account: str, database: str) -> bytes:
+            await self._database(request, account, database)
+            raise _no_time_travel()
+
+        @app.route(DATABASE + "/time_travel/restore", methods=["POST"])
+        async def restore(request: IRequest, account: str, database: str) -> bytes:
+            await self._database(request, account, database)
+            raise _no_time_travel()
+
         @app.route("/graphql", methods=["POST"])
         async def analytics(request: IRequest) -> bytes:
             # `d1 info` asks for numbers of use, which are not kept here, and shows what it gets.
@@ -274,6 +284,13 @@ def _database(value: Resource) -> dict[str, Any]:
         "read_replication": {"mode": "disabled"},
         "jurisdiction": None,
     }
+
+
+def _no_time_travel() -> Problem:
+    return Problem(
+        kind=Kind.UNSUPPORTED,
+        message="Time Travel is not supported here: keep exports of databases (`d1 export`).",
+    )
 
 
 def _wrong(right: str) -> Problem:

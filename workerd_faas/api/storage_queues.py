@@ -1,5 +1,6 @@
 """Queues over HTTP: `/accounts/:account/queues/…`."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
@@ -14,6 +15,7 @@ from workerd_faas.domain.resources import Resource, ResourceKind
 from workerd_faas.usecases.ports import Authenticator
 from workerd_faas.usecases.storage.inventory import Inventory
 from workerd_faas.usecases.storage.queues import Queues, QueueState
+from workerd_faas.usecases.storage.use import StorageUse
 
 QUEUES: Final = "/accounts/<account>/queues"
 QUEUE: Final = QUEUES + "/<queue>"
@@ -34,6 +36,7 @@ class QueueRoutes:
     auth: Authenticator
     inventory: Inventory
     queues: Queues
+    use: StorageUse
 
     def register(self, app: Klein) -> None:
         """
@@ -41,12 +44,22 @@ class QueueRoutes:
         """
         self._register_queues(app)
         self._register_consumers(app)
+        self._register_use(app)
 
     async def _principal(self, request: IRequest) -> Principal:
         return await principal_of(self.auth, request)
 
     async def _shown(self, queue: Resource) -> dict[str, Any]:
-        return _queue(await self.queues.state(queue))
+        (shown,) = await self._all_shown([queue])
+        return shown
+
+    async def _all_shown(self, queues: Sequence[Resource]) -> list[dict[str, Any]]:
+        if not queues:
+            return []
+        producers = await self.use.producers(queues[0].account_id)
+        return [
+            _queue(await self.queues.state(each), producers.get(each.id, ())) for each in queues
+        ]
 
     def _register_queues(self, app: Klein) -> None:
         @app.route(QUEUES, methods=["GET"])
@@ -54,8 +67,8 @@ class QueueRoutes:
             principal = await self._principal(request)
             found = await self.inventory.all(principal, account, ResourceKind.QUEUE)
             names = {name.decode("utf-8", "replace") for name in request.args.get(b"name", [])}
-            shown = [await self._shown(each) for each in found if not names or each.name in names]
-            return answer_page(request, shown)
+            wanted = [each for each in found if not names or each.name in names]
+            return answer_page(request, await self._all_shown(wanted))
 
         @app.route(QUEUES, methods=["POST"])
         async def create(request: IRequest, account: str) -> bytes:
@@ -88,14 +101,14 @@ class QueueRoutes:
                 name=document.get("queue_name"),
                 settings=_settings(document.get("settings")),
             )
-            await self.queues.renamed(changed)
+            await self.queues.changed(changed)
             return answer(request, await self._shown(changed))
 
         @app.route(QUEUE, methods=["DELETE"])
         async def remove(request: IRequest, account: str, queue: str) -> bytes:
             principal = await self._principal(request)
             await self.inventory.remove(principal, account, ResourceKind.QUEUE, queue)
-            await self.queues.forget(account, queue)
+            await self.queues.forget(account, queue, gone=True)
             return answer(request, None)
 
         @app.route(QUEUE + "/purge", methods=["POST"])
@@ -123,6 +136,32 @@ class QueueRoutes:
             principal = await self._principal(request)
             await self.queues.remove_consumer(principal, account, queue, consumer)
             return answer(request, None)
+
+    def _register_use(self, app: Klein) -> None:
+        @app.route("/accounts/<account>/workers/scripts/<name>/storage", methods=["GET"])
+        async def storage(request: IRequest, account: str, name: str) -> bytes:
+            principal = await self._principal(request)
+            used = await self.use.of_function(principal, account, name)
+            return answer(
+                request,
+                [
+                    {
+                        "type": each.resource.kind.value,
+                        "id": each.resource.id,
+                        "name": each.resource.name,
+                        "also_used_by": each.others,
+                    }
+                    for each in used
+                ],
+            )
+
+        @app.route("/accounts/<account>/event_subscriptions/subscriptions", methods=["GET", "POST"])
+        async def subscriptions(request: IRequest, account: str) -> bytes:
+            await self._principal(request)
+            raise Problem(
+                kind=Kind.UNSUPPORTED,
+                message="Event subscriptions of queues are not supported here.",
+            )
 
     async def _set(
         self, request: IRequest, account: str, queue: str, consumer: str | None
@@ -153,14 +192,14 @@ def _settings(given: Any) -> dict[str, Any]:
                     message=f"'message_retention_period' is {RETENTION} here; another one is not "
                     "supported yet.",
                 )
-        elif name == "delivery_paused" and value is False:
-            continue
+        elif name == "delivery_paused" and isinstance(value, bool):
+            settings[name] = value
         else:
             raise _wrong(f"the setting {name[:80]!r} is not known, or not with this value")
     return settings
 
 
-def _queue(state: QueueState) -> dict[str, Any]:
+def _queue(state: QueueState, producers: Sequence[str]) -> dict[str, Any]:
     queue = state.queue
     consumers = _consumers(state)
     return {
@@ -168,13 +207,13 @@ def _queue(state: QueueState) -> dict[str, Any]:
         "queue_name": queue.name,
         "created_on": timestamp(queue.created_at),
         "modified_on": timestamp(queue.modified_at),
-        "producers": [],
-        "producers_total_count": 0,
+        "producers": [{"type": "worker", "script": function} for function in producers],
+        "producers_total_count": len(producers),
         "consumers": consumers,
         "consumers_total_count": len(consumers),
         "settings": {
             "delivery_delay": queue.settings.get("delivery_delay", 0),
-            "delivery_paused": False,
+            "delivery_paused": queue.settings.get("delivery_paused", False),
             "message_retention_period": RETENTION,
         },
     }

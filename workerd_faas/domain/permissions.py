@@ -44,6 +44,7 @@ _TABLE: Final = (
     (_ACCOUNT + "/storage/kv", "workers_kv"),
     (_ACCOUNT + "/d1", "d1"),
     (_ACCOUNT + "/queues", "queues"),
+    (_ACCOUNT + "/event_subscriptions", "queues"),
     (_ACCOUNT + "/workers/logs", "workers_tail"),
     (_ACCOUNT + "/workers/scripts/<name>/logs", "workers_tail"),
     (_ACCOUNT + "/workers/scripts/<name>/tails", "workers_tail"),

@@ -26,6 +26,12 @@ other one is for. Loaded code is never given them.
 """
 
 _COLLECT: Final = "__workerd_faas_gc"
+
+COLLECTING: Final = f'v8Flags = ["--expose-gc-as={_COLLECT}", "--initial-heap-size=16"],'
+"""
+Lets our own isolates collect garbage, see js/collect.js. Collections are also begun by V8 when an
+isolate's heap has grown to 16 MB, and not to hundreds.
+"""
 """What V8 calls its garbage collection for our Workers."""
 
 _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)} | {
@@ -129,8 +135,6 @@ def render_check_cell(cell: CheckCell) -> str:
 
 
 def _config(services: Iterable[str], listen: Path) -> str:
-    # Why these flags: js/collect.js. Collections are also begun by V8 when an isolate's heap has
-    # grown to 16 MB, and not to hundreds.
     listed = ",\n    ".join(services)
     # Structured: whatever Workers print goes to standard output, and standard error has the
     # runtime's own words alone.
@@ -140,7 +144,7 @@ const config :Workerd.Config = (
   services = [
     {listed},
   ],
-  v8Flags = ["--expose-gc-as={_COLLECT}", "--initial-heap-size=16"],
+  {COLLECTING}
   logging = (structuredLogging = true),
   sockets = [
     (name = {quoted(SOCKET_NAME)}, address = {_unix(listen)}, service = "main", http = (

@@ -33,7 +33,15 @@ ROUTER: Final = (
     "traces.js",
     "versions.js",
 )
-STATE: Final = ("state.js", "deliver.js", "objects.js", "manage.js", "queue.js", "sql.js")
+STATE: Final = (
+    "state.js",
+    "collect.js",
+    "deliver.js",
+    "objects.js",
+    "manage.js",
+    "queue.js",
+    "sql.js",
+)
 CHECK: Final = ("check.js", *_SHARED)
 
 

@@ -87,6 +87,9 @@ class SQLResources:
         def work(cursor: Cursor) -> Resource:
             found = _get(cursor, account_id, kind, resource_id)
             cursor.execute("DELETE FROM resources WHERE id = ?", (resource_id,))
+            cursor.execute(
+                "UPDATE consumers SET dead_letter = NULL WHERE dead_letter = ?", (resource_id,)
+            )
             return found
 
         return await self._database.run(work)
@@ -165,18 +168,22 @@ class SQLResources:
 
         await self._database.run(work)
 
-    async def consumers(self) -> Sequence[tuple[str, str, Consumer]]:
+    async def consumers(self) -> Sequence[tuple[Resource, Consumer]]:
         """
         See `usecases.storage.ports.Resources.consumers`.
         """
 
-        def work(cursor: Cursor) -> Sequence[tuple[str, str, Consumer]]:
-            columns = ", ".join(f"consumers.{name}" for name in _CONSUMER.split(", "))
+        def work(cursor: Cursor) -> Sequence[tuple[Resource, Consumer]]:
+            ours, theirs = (
+                ", ".join(f"{table}.{name}" for name in columns.split(", "))
+                for table, columns in (("resources", _RESOURCE), ("consumers", _CONSUMER))
+            )
             cursor.execute(
-                f"SELECT resources.account_id, resources.name, {columns} FROM consumers"
+                f"SELECT {ours}, {theirs} FROM consumers"
                 " JOIN resources ON resources.id = consumers.queue_id"
             )
-            return [(row[0], row[1], _consumer_of(row[2:])) for row in cursor]
+            width = len(_RESOURCE.split(", "))
+            return [(_resource_of(row[:width]), _consumer_of(row[width:])) for row in cursor]
 
         return await self._database.run(work)
 

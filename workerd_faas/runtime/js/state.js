@@ -6,6 +6,7 @@
 // request is the bundled modules' own protocol, or one of ours (manage.js).
 
 import { deliveries } from "deliver.js"; // First: queues.js reads what it sets.
+import { Pace } from "collect.js";
 import kv from "kv.js";
 import D1 from "d1.js";
 import { manage } from "manage.js";
@@ -16,6 +17,7 @@ export { D1Database, KVNamespace, QueueShard } from "objects.js";
 
 export default {
   async fetch(request, env, ctx) {
+    if (pace.due(1)) collect();
     const id = request.headers.get("state-id");
     switch (request.headers.get("state-kind")) {
       case "kv":
@@ -35,6 +37,14 @@ export default {
     return new Response(null, { status: 404 });
   },
 };
+
+const pace = new Pace();
+
+function collect() {
+  const begin = performance.now();
+  __workerd_faas_gc();
+  pace.collected(performance.now() - begin);
+}
 
 let resumed;
 

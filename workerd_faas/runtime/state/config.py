@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from workerd_faas.runtime.config import SOCKET_NAME, quoted
+from workerd_faas.runtime.config import COLLECTING, SOCKET_NAME, quoted
 from workerd_faas.wire.headers import PROTO, ROUTE_AND_CF
 
 OBJECTS: Final = "objects"
@@ -92,6 +92,7 @@ const config :Workerd.Config = (
     (name = "daemon", external = (address = {quoted(f"unix:{cell.daemon}")}, http = ())),
     (name = "nothing", network = (allow = [])),
   ],
+  {COLLECTING}
   sockets = [
     (name = {quoted(SOCKET_NAME)}, address = {quoted(f"unix:{cell.listen}")}, service = "main",
       http = (cfBlobHeader = {quoted(ROUTE_AND_CF)}, forwardedProtoHeader = {quoted(PROTO)})),

@@ -21,7 +21,7 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import javascript, leftovers
-from workerd_faas.runtime.cell import Cause, Cell, Death, Times
+from workerd_faas.runtime.cell import Cause, Cell, Death, State, Times
 from workerd_faas.runtime.process import MIB
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
 from workerd_faas.runtime.state import client
@@ -44,6 +44,7 @@ _REST: Final = 60.0
 """Seconds in which a cell that starts or ends has done so."""
 
 _REST_POLL: Final = 0.02
+_QUIET_POLL: Final = 0.05
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +56,8 @@ class StateOptions:
         max_cells: How many processes at once.
         idle: A cell that has not been used for so long is stopped, unless a queue still has
             messages for a consumer.
-        wait: How long a request waits for a cell.
+        wait: How long a request waits for a cell: longer than one takes to drain.
+        quiet: How long a replacement waits for consumers to finish, before requests are held.
         memory: What one cell's JavaScript and buffers may take. The largest KV value has 25 MiB,
             and is copied a few times on its way.
         times: A cell is asked less often than others, since a query may keep it busy: it has
@@ -65,8 +67,9 @@ class StateOptions:
     max_cells: int = 64
     idle: float = 300.0
     wait: float = 15.0
+    quiet: float = 10.0
     memory: int = 512 * MIB
-    times: Times = attrs.Factory(lambda: Times(ping=5.0, misses=6, drain=30.0))
+    times: Times = attrs.Factory(lambda: Times(ping=5.0, misses=6, drain=8.0))
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -185,8 +188,13 @@ class StateFleet:
         See `StateCells`.
         """
         slot = self._slots.get(account_id)
-        if slot is not None:
-            await slot.replace()
+        if slot is None:
+            return
+        while slot.starting is not None:
+            # It has read what was true when it was started.
+            await self._ready(account_id)
+        await self._quiet(slot.current)
+        await slot.replace()
 
     def wake(self, account_id: str) -> None:
         """
@@ -238,6 +246,20 @@ class StateFleet:
             for slot in self._slots.values()
             for cell in slot.cells
         )
+
+    async def _quiet(self, cell: Cell | None) -> None:
+        """
+        Wait for a moment in which no batch is with a consumer, while the cell goes on to serve.
+        Batches that are cut off are delivered again, and have one attempt less.
+        """
+        end = self.reactor.seconds() + self.options.quiet
+        while cell is not None and cell.state is State.READY and self.reactor.seconds() < end:
+            try:
+                if not (await cell.prober.probe()).pending:
+                    return
+            except NoAnswer:
+                return
+            await deferLater(self.reactor, _QUIET_POLL)
 
     async def _ready(self, account_id: str) -> Upstream:
         slot = self._slot(account_id)

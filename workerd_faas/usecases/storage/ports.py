@@ -135,6 +135,32 @@ class StorageBindings(Protocol):
         """
 
 
+@attrs.frozen(kw_only=True)
+class Use:
+    """
+    A function some version of which binds a namespace, database or queue.
+
+    Attributes:
+        deployed: Whether a version that serves does.
+    """
+
+    function: str
+    kind: ResourceKind
+    resource_id: str
+    deployed: bool
+
+
+class Uses(Protocol):
+    """
+    Who uses what.
+    """
+
+    async def all(self, account_id: str) -> Sequence[Use]:
+        """
+        All there are in an account, by function.
+        """
+
+
 class Resources(Protocol):
     """
     The accounts' namespaces, databases and queues. Each method is one transaction.
@@ -163,7 +189,8 @@ class Resources(Protocol):
 
     async def remove(self, account_id: str, kind: ResourceKind, resource_id: str) -> Resource:
         """
-        Remove it, and its consumer; returns what it was.
+        Remove it, and its consumer; where it is a dead letter queue there is none then. Returns
+        what it was.
 
         Raises:
             Problem: as `get`.
@@ -201,7 +228,7 @@ class Resources(Protocol):
             Problem: as `get`.
         """
 
-    async def consumers(self) -> Sequence[tuple[str, str, Consumer]]:
+    async def consumers(self) -> Sequence[tuple[Resource, Consumer]]:
         """
-        All there are, each with its account and its queue's name.
+        All there are, each with its queue.
         """

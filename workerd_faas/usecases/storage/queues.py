@@ -3,11 +3,12 @@
 import json
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import attrs
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from workerd_faas.domain.errors import Kind, Problem
@@ -41,6 +42,23 @@ IN_FLIGHT: Final = 8
 """Batches of one queue at a time, where nothing limits them."""
 
 
+@attrs.frozen
+class Consumed:
+    """
+    A queue and its consumer.
+    """
+
+    queue: Resource
+    consumer: Consumer
+
+    @property
+    def paused(self) -> bool:
+        """
+        Whether the consumer gets nothing until its owner says so.
+        """
+        return bool(self.queue.settings.get("delivery_paused"))
+
+
 @attrs.define(eq=False)
 class ConsumerTable:
     """
@@ -50,24 +68,36 @@ class ConsumerTable:
         paused: Cells that start from now on deliver nothing.
     """
 
-    _accounts: dict[str, dict[str, tuple[str, Consumer]]] = attrs.Factory(dict)
+    _accounts: dict[str, dict[str, Consumed]] = attrs.Factory(dict)
     paused: bool = False
 
-    def put(self, account_id: str, queue_name: str, consumer: Consumer) -> None:
+    def put(self, consumed: Consumed) -> None:
         """
         Add or replace a queue's consumer.
         """
-        self._accounts.setdefault(account_id, {})[consumer.queue_id] = (queue_name, consumer)
+        queue = consumed.queue
+        self._accounts.setdefault(queue.account_id, {})[queue.id] = consumed
 
-    def drop(self, account_id: str, queue_id: str) -> bool:
+    def drop(self, account_id: str, queue_id: str) -> None:
         """
-        The queue has no consumer any more; returns whether it had one.
+        The queue has no consumer any more, perhaps because there is no queue any more.
         """
-        return self._accounts.get(account_id, {}).pop(queue_id, None) is not None
+        self._accounts.get(account_id, {}).pop(queue_id, None)
 
-    def get(self, account_id: str, queue_id: str) -> tuple[str, Consumer] | None:
+    def drop_dead_letters(self, account_id: str, queue_id: str) -> None:
         """
-        The queue's name and consumer.
+        The queue is gone: what would have been set aside there is dropped.
+        """
+        queues = self._accounts.get(account_id, {})
+        for key, found in queues.items():
+            if found.consumer.dead_letter == queue_id:
+                queues[key] = attrs.evolve(
+                    found, consumer=attrs.evolve(found.consumer, dead_letter=None)
+                )
+
+    def get(self, account_id: str, queue_id: str) -> Consumed | None:
+        """
+        The queue with its consumer.
         """
         return self._accounts.get(account_id, {}).get(queue_id)
 
@@ -76,7 +106,7 @@ class ConsumerTable:
         What a function consumes.
         """
         queues = self._accounts.get(account_id, {}).values()
-        return tuple(consumer for _, consumer in queues if consumer.function == function)
+        return tuple(each.consumer for each in queues if each.consumer.function == function)
 
     def accounts(self) -> tuple[str, ...]:
         """
@@ -91,8 +121,9 @@ class ConsumerTable:
         if self.paused:
             return {}
         return {
-            queue_id: _configured(consumer)
-            for queue_id, (_, consumer) in sorted(self._accounts.get(account_id, {}).items())
+            queue_id: _configured(found.consumer)
+            for queue_id, found in sorted(self._accounts.get(account_id, {}).items())
+            if not found.paused
         }
 
 
@@ -130,19 +161,23 @@ class QueueState:
 class Queues:
     """
     The verbs of queues that other storage does not have.
+
+    Attributes:
+        owner: The account that has the function of a name.
     """
 
     log = Logger()
 
     inventory: Inventory
     table: ConsumerTable
+    owner: Callable[[str], str | None]
 
     async def start(self) -> None:
         """
         Read all consumers, and let the cells of their accounts go on with what they have.
         """
-        for account_id, name, consumer in await self.inventory.resources.consumers():
-            self.table.put(account_id, name, consumer)
+        for queue, consumer in await self.inventory.resources.consumers():
+            self.table.put(Consumed(queue, consumer))
         for account_id in self.table.accounts():
             self.inventory.cells.wake(account_id)
 
@@ -152,9 +187,13 @@ class Queues:
         an attempt, and a message has few; senders are served until the cells stop.
         """
         self.table.paused = True
-        for account_id in self.table.accounts():
-            with suppress(Problem):
-                await self.inventory.cells.renew(account_id)
+        await gatherResults(
+            [Deferred.fromCoroutine(self._hush(account)) for account in self.table.accounts()]
+        )
+
+    async def _hush(self, account_id: str) -> None:
+        with suppress(Problem):
+            await self.inventory.cells.renew(account_id)
 
     async def resume(self) -> None:
         """
@@ -171,7 +210,7 @@ class Queues:
         A queue with what belongs to it.
         """
         found = self.table.get(queue.account_id, queue.id)
-        consumer = None if found is None else found[1]
+        consumer = None if found is None else found.consumer
         dead_letter = None
         if consumer is not None and consumer.dead_letter is not None:
             try:
@@ -207,9 +246,14 @@ class Queues:
         resources = self.inventory.resources
         queue = await resources.get(account_id, ResourceKind.QUEUE, queue_id)
         before = self.table.get(account_id, queue_id)
-        if consumer_id is not None and (before is None or before[1].id != consumer_id):
+        if consumer_id is not None and (before is None or before.consumer.id != consumer_id):
             raise Problem(kind=Kind.CONSUMER_NOT_FOUND, message="This queue has no such consumer.")
         function, settings = _read(document)
+        if self.owner(function) != account_id:
+            raise Problem(
+                kind=Kind.SCRIPT_NOT_FOUND,
+                message=f"Your account has no function {function[:100]!r} that could consume.",
+            )
         dead_letter = await self._dead_letter(principal, account_id, queue, document)
         consumer = Consumer(
             id=consumer_id or uuid.uuid4().hex,
@@ -222,8 +266,8 @@ class Queues:
 
         async def work() -> None:
             await resources.set_consumer(account_id, consumer)
-            self.table.put(account_id, queue.name, consumer)
-            await self._renew(account_id)
+            async with self._changing(account_id):
+                self.table.put(Consumed(queue, consumer))
 
         await self.inventory.owned(work)
         return await self.state(queue)
@@ -253,20 +297,23 @@ class Queues:
             )
             await self.forget(account_id, consumer.queue_id)
 
-    async def renamed(self, queue: Resource) -> None:
+    async def changed(self, queue: Resource) -> None:
         """
-        A queue has another name: its consumer is told that one from now on.
+        A queue has another name or other settings, which hold for its consumer from now on.
         """
         found = self.table.get(queue.account_id, queue.id)
         if found is not None:
-            self.table.put(queue.account_id, queue.name, found[1])
+            async with self._changing(queue.account_id):
+                self.table.put(Consumed(queue, found.consumer))
 
-    async def forget(self, account_id: str, queue_id: str) -> None:
+    async def forget(self, account_id: str, queue_id: str, *, gone: bool = False) -> None:
         """
         A queue has no consumer any more, perhaps because there is no queue any more.
         """
-        if self.table.drop(account_id, queue_id):
-            await self._renew(account_id)
+        async with self._changing(account_id):
+            self.table.drop(account_id, queue_id)
+            if gone:
+                self.table.drop_dead_letters(account_id, queue_id)
 
     async def purge(self, principal: Principal, account_id: str, queue_id: str) -> None:
         """
@@ -282,13 +329,23 @@ class Queues:
         if answer.status != 200:
             raise refused(answer)
 
+    @asynccontextmanager
+    async def _changing(self, account_id: str) -> AsyncIterator[None]:
+        """
+        The cell reads its consumers when it starts: it is replaced, but only when it must be.
+        """
+        before = self.table.configuration(account_id)
+        yield
+        if self.table.configuration(account_id) != before:
+            await self._renew(account_id)
+
     async def _renew(self, account_id: str) -> None:
         try:
             await self.inventory.cells.renew(account_id)
         except Problem as problem:
             # What is stored holds; the next start of the cell reads it.
             self.log.warn("state cell of {account}: {problem}", account=account_id, problem=problem)
-        if account_id in self.table.accounts():
+        if self.table.configuration(account_id):
             self.inventory.cells.wake(account_id)
 
     async def _dead_letter(
@@ -372,13 +429,12 @@ class QueueDeliveries:
         found = self.table.get(account_id, queue_id)
         if found is None:
             raise Problem(kind=Kind.CONSUMER_NOT_FOUND, message="The queue has no consumer.")
-        name, consumer = found
-        route = self.routes.resolve(consumer.function, None, self.chance() * 100)
+        route = self.routes.resolve(found.consumer.function, None, self.chance() * 100)
         if route.account_id != account_id:
             raise Problem(
                 kind=Kind.SCRIPT_NOT_FOUND, message="The queue's consumer is not there any more."
             )
-        return await self._patiently(route, name, batch)
+        return await self._patiently(route, found.queue.name, batch)
 
     async def _patiently(self, route: Route, name: str, batch: bytes) -> bytes:
         waited = 0.0
