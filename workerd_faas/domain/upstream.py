@@ -58,7 +58,7 @@ class Upstream:
         self.functions[function] -= 1
         if abandoned:
             self.abandoned.add(function)
-        if not self.in_flight:
+        if not self.in_flight and self._on_empty:
             waiting, self._on_empty = self._on_empty, []
             for callback in waiting:
                 callback()
