@@ -89,11 +89,13 @@ class Passing(RelayCase):
         await until(lambda: self.cell.upstream.in_flight)
         taking_over = await self.next_relay()
         self.next_cell.script = again
-        await twisted(self.ingress.pass_api(str(self.passage.path), 1))
-        self.ingress.pass_all()
+        await twisted(self.ingress.hold_api(1))
+        self.ingress.hold_all()
         late = await self.connect()
         await late.send(GET)
         await idle.send(GET + API)
+        await until(lambda: self.ingress._relay.held)
+        self.ingress.pass_on(str(self.passage.path))
         await until(lambda: self.ingress.stats().in_flight == 2)
         draining = asyncio.ensure_future(twisted(self.ingress.drain(20)))
         await twisted(taking_over.start())
@@ -128,7 +130,7 @@ class Passing(RelayCase):
     @in_asyncio
     async def test_api_first(self) -> None:
         """
-        Requests to the API go to the new one while functions are still served by the old one;
+        Requests to the API wait for the new one while functions are still served by the old one;
         those of the API that do not end in time are cut off.
         """
 
@@ -141,12 +143,14 @@ class Passing(RelayCase):
         await stuck.send(API)
         await until(lambda: self.api.upstream.in_flight)
         taking_over = await self.next_relay()
-        await twisted(self.ingress.pass_api(str(self.passage.path), 0.1))
+        await twisted(self.ingress.hold_api(0.1))
         assert (await stuck.response()).status == 502
         assert (await self.ask(GET)).status == 200
         waiting = await self.connect()
         await waiting.send(API)
+        await until(lambda: self.ingress.stats().in_flight)
         self.api.script = Cell(self.directory, "unused").script
+        self.ingress.pass_on(str(self.passage.path))
         await twisted(taking_over.start())
         await twisted(taking_over.serve_passed(self.passage))
         assert (await waiting.response()).status == 200
@@ -157,21 +161,27 @@ class Passing(RelayCase):
     @in_asyncio
     async def test_taken_back(self) -> None:
         """
-        When the new one fails, the old one serves as before, on the same connections too.
+        When the new one fails, the old one serves as before, what has waited too.
         """
         wire = await self.connect()
         await wire.send(GET)
         assert (await wire.response()).status == 200
         taking_over = await self.next_relay()
-        await twisted(self.ingress.pass_api(str(self.passage.path), 1))
-        self.ingress.pass_all()
+        await twisted(self.ingress.hold_api(1))
+        patient = await self.connect()
+        await patient.send(API)
+        await until(lambda: self.ingress.stats().in_flight)
+        self.ingress.hold_all()
         late = await self.connect()
         await late.send(GET)
+        body = await self.connect()
+        await body.send(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\nhe")
+        await wire.send(GET[:20])
+        await body.send(b"llo!")
         await self.end(taking_over)
         await twisted(self.ingress.take_back())
-        for each, request in ((late, None), (wire, GET), (wire, API)):
-            if request is not None:
-                await each.send(request)
+        await wire.send(GET[20:] + API)
+        for each in (late, wire, wire, patient, body):
             assert (await each.response()).status == 200
 
     @in_asyncio
@@ -207,7 +217,8 @@ class Sockets(RelayCase):
         await twisted(first.start())
         second = self.make_ingress(listen=[f"unix:{path}:mode=640"])
         await twisted(second.open({e: os.dup(fd) for e, fd in first.descriptors.items()}))
-        first.pass_all()
+        first.hold_all()
+        first.pass_on("/nowhere")
         await twisted(first.stop())
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
         wire = Wire(*await asyncio.open_unix_connection(str(path)))
@@ -236,7 +247,8 @@ class Sockets(RelayCase):
 
 def test_wishes_are_passed() -> None:
     """
-    Who waits for a cell is told of the successor, once, and so is who asks later.
+    Who waits for a cell is told of the successor, once, and so is who asks later; without one, they
+    are told what they would have been told.
     """
     inner = FakeCells()
     cells = PassedCells(inner)
@@ -245,14 +257,19 @@ def test_wishes_are_passed() -> None:
     cells.when_ready(route, told.append)
     cells.when_ready(route, told.append)()
     assert len(inner.wishes) == 1
-    successor = Upstream("/next", "next")
-    cells.succeeded(successor)
-    assert (told, inner.wishes) == ([successor], [])
-    assert cells.upstream(route) is successor
-    cells.take_back()
-    assert successor.retired
-    assert cells.upstream(route) is None
+    cells.hold()
     cells.when_ready(route, told.append)
+    cells.when_ready(route, told.append)()
+    inner.ready = Upstream("/own", "own")
+    assert (told, inner.wishes, cells.upstream(route)) == ([], [], None)
+    cells.take_back()
+    assert cells.upstream(route) is inner.ready
     refused = Problem(kind=Kind.UNAVAILABLE, message="no")
     inner.come_up(refused)
-    assert told == [successor, refused]
+    assert told == [refused, refused]
+    cells.when_ready(route, told.append)
+    cells.hold()
+    successor = Upstream("/next", "next")
+    cells.pass_on(successor)
+    assert (told, inner.wishes) == ([refused, refused, successor], [])
+    assert cells.upstream(route) is successor

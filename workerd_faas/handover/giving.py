@@ -69,19 +69,27 @@ async def _nothing() -> None:
     """
 
 
+def _settled(_successor: Successor) -> None:
+    """
+    For parts that pass nothing on.
+    """
+
+
 @attrs.frozen
 class Part:
     """
     Something that only one daemon may do.
 
     Attributes:
-        give: Do it no more; what is under way is finished, or goes on elsewhere.
+        give: Do it no more; what is under way is finished, what comes waits.
+        pass_on: The other one does it now; what waits goes there.
         take_back: Do it again. Called after `give` was, even if that failed.
     """
 
     name: str
-    give: Callable[[Successor], Awaitable[None]]
+    give: Callable[[], Awaitable[None]]
     take_back: Callable[[], Awaitable[None]] = _nothing
+    pass_on: Callable[[Successor], None] = _settled
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -166,7 +174,7 @@ class Giving:
             self.log.info("process {pid} is prepared to take over", pid=self._pid)
             for part in self.parts:
                 tried.append(part)
-                await part.give(successor)
+                await part.give()
             if channel.lost:
                 raise Silent("it ended")
             began = self.reactor.seconds()
@@ -181,6 +189,8 @@ class Giving:
             await self._take_back(tried)
             raise NoSuccessor(f"the new daemon {self._how(error)}") from error
         self.given = True
+        for part in self.parts:
+            part.pass_on(successor)
         self.log.info(
             "nobody served for {seconds} s", seconds=round(self.reactor.seconds() - began, 3)
         )

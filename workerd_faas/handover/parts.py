@@ -47,45 +47,40 @@ class Parts:
         """
         In their order.
         """
+        ingress = self.ingress
         return [
-            Part("watchers", self._no_watchers),
-            Part("api", self._api, self.ingress.take_back),
-            Part("schedules", self._schedules, self.scheduler.start),
-            Part("queues", self._queues, self.queues.resume),
-            Part("sites", self._sites, self.sweeper.start),
-            Part("state", self._state, self._state_again),
-            Part("requests", self._requests, self.ingress.take_back),
+            Part("watchers", self.tails.stop),
+            Part("api", self._api, ingress.take_back),
+            Part("schedules", self.scheduler.stop, self.scheduler.start),
+            Part("queues", self.queues.stop, self.queues.resume),
+            Part("sites", self.sweeper.stop, self.sweeper.start),
+            Part("state", self._state, self._state_again, self._pass_state),
+            Part("requests", self._requests, ingress.take_back, self._pass_requests),
             Part("directory", self._directory, self._directory_again),
         ]
 
-    async def _no_watchers(self, successor: Successor) -> None:
-        await self.tails.stop()
-
-    async def _api(self, successor: Successor) -> None:
-        await self.ingress.pass_api(successor.requests, self.drain)
+    async def _api(self) -> None:
+        await self.ingress.hold_api(self.drain)
         await self.jobs.stop()
 
-    async def _schedules(self, successor: Successor) -> None:
-        await self.scheduler.stop()
-
-    async def _queues(self, successor: Successor) -> None:
-        await self.queues.stop()
-
-    async def _sites(self, successor: Successor) -> None:
-        await self.sweeper.stop()
-
-    async def _state(self, successor: Successor) -> None:
-        self.state.succeeded(Upstream(successor.state, "the next daemon's state"))
+    async def _state(self) -> None:
+        self.state.hold()
         await self.state_cells.stop(within=STATE_SECONDS)
 
     async def _state_again(self) -> None:
         await self.state_cells.start()
         self.state.take_back()
 
-    async def _requests(self, successor: Successor) -> None:
-        self.ingress.pass_all()
+    def _pass_state(self, successor: Successor) -> None:
+        self.state.pass_on(Upstream(successor.state, "the next daemon's state"))
 
-    async def _directory(self, successor: Successor) -> None:
+    async def _requests(self) -> None:
+        self.ingress.hold_all()
+
+    def _pass_requests(self, successor: Successor) -> None:
+        self.ingress.pass_on(successor.requests)
+
+    async def _directory(self) -> None:
         self.directory.release()
 
     async def _directory_again(self) -> None:

@@ -116,7 +116,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             relay = self._relay
             request = relay.heads.recent(data)
-            if request is None or request.body:
+            if request is None or request.body or relay.held is not None:
                 reader.input = data
                 self._pump()
             elif request is self._known and relay.routes.changes == self._changes:
@@ -232,6 +232,12 @@ class ClientConnection(asyncio.Protocol):
         """
         if self._pumping or self._yielded:
             return
+        held = self._relay.held
+        if held is not None and self._reader.input:
+            held.add(self)
+            self._yielded = True
+            self.deadline = NEVER
+            return
         self._pumping = True
         reader, turns = self._reader, _TURNS
         try:
@@ -252,17 +258,27 @@ class ClientConnection(asyncio.Protocol):
                 turns -= 1
                 if not turns:
                     self._yielded = True
-                    self._relay.loop.call_soon(self._go_on)
+                    self._relay.loop.call_soon(self.go_on)
                     break
         except Malformed as malformed:
             self._refuse(malformed)
         finally:
             self._pumping = False
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """
+        Others have had their turn.
+        """
         self._yielded = False
         if self._exchange is None and self._reader.body is None and not self._closing:
             self._next()
+
+    def released(self) -> None:
+        """
+        It is known now where requests go.
+        """
+        self.deadline = self._relay.timers.now + self._relay.limits.head_seconds
+        self.go_on()
 
     def _begin(self, request: Request) -> None:
         """

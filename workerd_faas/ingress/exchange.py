@@ -112,7 +112,11 @@ class Exchange:
         self._complete = complete
         self._unsent = b"".join((head, b"cf-ray: ", self.ray, b"\r\n\r\n", body))
         if route is None:
-            self._go_to(relay.api)
+            if relay.api is not None:
+                self._go_to(relay.api)
+            else:
+                self._client.wait(relay.limits.cell_wait_seconds)
+                self._keep_wish(relay.when_api(self._cell_ready))
             return
         admission = relay.admission
         now = relay.loop.time() if admission.rated else 0.0
@@ -128,7 +132,7 @@ class Exchange:
             self._wait_for_cell()
 
     def _wait_for_cell(self) -> None:
-        assert self._route is not None  # The API is always there.
+        assert self._route is not None  # See `start`.
         self._client.wait(self._relay.limits.cell_wait_seconds)
         self._keep_wish(self._relay.cells.when_ready(self._route, self._cell_ready))
 

@@ -98,8 +98,9 @@ class PassedConnection(ClientConnection):
 
 @attrs.define(eq=False)
 class _Wish:
+    route: Route
     then: Then
-    withdraw: Callable[[], None] = lambda: None
+    withdraw: Callable[[], None] | None = None
 
 
 class PassedCells:
@@ -109,22 +110,26 @@ class PassedCells:
 
     def __init__(self, cells: ports.Cells) -> None:
         self._cells = cells
+        self._holding = False
         self._successor: Upstream | None = None
-        self._wishes: set[_Wish] = set()
+        self._wishes: dict[_Wish, None] = {}
 
     def upstream(self, route: Route) -> Upstream | None:
         """
         See `Cells`.
         """
+        if self._holding:
+            return None
         return self._successor or self._cells.upstream(route)
 
     def when_ready(self, route: Route, then: Then) -> Callable[[], None]:
         """
         See `Cells`.
         """
-        wish = _Wish(then)
-        self._wishes.add(wish)
-        wish.withdraw = self._cells.when_ready(route, lambda found: self._granted(wish, found))
+        wish = _Wish(route, then)
+        self._wishes[wish] = None
+        if not self._holding:
+            self._ask(wish)
         return lambda: self._withdraw(wish)
 
     def version_removed(self, account_id: str, version_id: str) -> None:
@@ -133,32 +138,49 @@ class PassedCells:
         """
         self._cells.version_removed(account_id, version_id)
 
-    def succeeded(self, by: Upstream) -> None:
+    def hold(self) -> None:
         """
-        Those who wait go there too.
+        Who asks from now on, and who waits, waits until it is known whom to ask.
         """
-        self._successor = by
-        wishes, self._wishes = self._wishes, set()
+        self._holding = True
+        for wish in self._wishes:
+            if wish.withdraw is not None:
+                wish.withdraw()
+                wish.withdraw = None
+
+    def pass_on(self, successor: Upstream) -> None:
+        """
+        All go there.
+        """
+        self._holding, self._successor = False, successor
+        wishes, self._wishes = self._wishes, {}
         for wish in wishes:
-            wish.withdraw()
-            wish.then(by)
+            wish.then(successor)
 
     def take_back(self) -> None:
         """
-        There is no successor after all.
+        All go where they went before `hold`.
         """
-        successor, self._successor = self._successor, None
-        if successor is not None:
-            successor.retire()
+        self._holding = False
+        for wish in tuple(self._wishes):
+            self._ask(wish)
+
+    def _ask(self, wish: _Wish) -> None:
+        if self._successor is not None:
+            del self._wishes[wish]
+            wish.then(self._successor)
+        elif wish.withdraw is None:
+            wish.withdraw = self._cells.when_ready(
+                wish.route, lambda found: self._granted(wish, found)
+            )
 
     def _granted(self, wish: _Wish, found: Upstream | Problem) -> None:
         if wish in self._wishes:
-            self._wishes.discard(wish)
+            del self._wishes[wish]
             wish.then(found)
 
     def _withdraw(self, wish: _Wish) -> None:
-        if wish in self._wishes:
-            self._wishes.discard(wish)
+        if self._wishes.pop(wish, self) is None and wish.withdraw is not None:
             wish.withdraw()
 
 

@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import attrs
 from twisted.logger import Logger
@@ -27,6 +27,9 @@ from workerd_faas.ingress.pool import Pool
 from workerd_faas.ingress.silence import Silence
 from workerd_faas.ingress.timers import Timers
 from workerd_faas.usecases.ports import Cells
+
+if TYPE_CHECKING:
+    from workerd_faas.ingress.client import ClientConnection
 
 _CLIENTS: Final = 512
 """Clients behind proxies that are remembered, twice over."""
@@ -81,7 +84,9 @@ class Relay:
         admission: How many requests functions and accounts may have.
         draining: Nothing new is begun.
         idle_seconds: How long a client's connection may be without a request.
+        api: Where requests to the API go; None: for a moment nobody knows.
         passing: All requests go to the daemon that takes our place, which `api` stands for then.
+        held: Connections whose requests wait until it is known where they go; None: it is.
         in_flight: Requests and tunnels that occupy an upstream or wait for one.
     """
 
@@ -90,7 +95,7 @@ class Relay:
     timers: Timers
     routes: RoutingTable
     cells: Cells
-    api: Upstream
+    api: Upstream | None
     base_domain: str
     use_forwarded_host: bool
     proxies: Sequence[Network]
@@ -106,12 +111,14 @@ class Relay:
     draining: bool = False
     idle_seconds: float = attrs.field(init=False)
     passing: bool = False
+    held: "set[ClientConnection] | None" = None
     in_flight: int = 0
     tunnels: int = 0
     _clients: Memo[tuple[Peer, bytes | None, bytes | None], Client] = attrs.Factory(
         lambda: Memo(_CLIENTS)
     )
     _waiting: dict[Upstream, dict[Callable[[], None], None]] = attrs.Factory(dict)
+    _wishes: dict[Callable[[Upstream], None], None] = attrs.Factory(dict)
     _failures: int = 0
     _next_tidy: float = 0.0
     _log: ClassVar[Logger] = Logger()
@@ -172,6 +179,29 @@ class Relay:
         except Problem:
             self.misses.missed(client.key, self.timers.now)
             raise
+
+    def when_api(self, then: Callable[[Upstream], None]) -> Callable[[], object]:
+        """
+        Call `then` when `api` is known again.
+
+        Returns:
+            A function that takes the wish back.
+        """
+        self._wishes[then] = None
+        return partial(self._wishes.pop, then, None)
+
+    def settle(self, api: Upstream, *, passing: bool) -> None:
+        """
+        It is known again where requests go.
+        """
+        self.api, self.passing = api, passing
+        self.routes.changes += 1  # So that no connection goes the way it remembers.
+        wishes, self._wishes = self._wishes, {}
+        for then in wishes:
+            then(api)
+        held, self.held = self.held or (), None
+        for connection in held:
+            connection.released()
 
     def when_retired(self, upstream: Upstream, then: Callable[[], None]) -> Callable[[], None]:
         """

@@ -175,35 +175,36 @@ class Ingress:
         """
         await passage.accept(self._relay.loop, partial(PassedConnection, self._relay))
 
-    async def pass_api(self, address: str, seconds: float) -> None:
+    async def hold_api(self, seconds: float) -> None:
         """
-        Requests to the API go there from now on; wait for those under way, for so long at most,
+        New requests to the API wait from now on; wait for those under way, for so long at most,
         and cut off the others.
         """
-        relay, own = self._relay, self._api
-        relay.api = Upstream(address, "the next daemon")
+        own = self._api
+        self._relay.api = None
         await self._until(lambda: not own.in_flight, seconds)
-        relay.pool.cut(own)
+        self._relay.pool.cut(own)
 
-    def pass_all(self) -> None:
+    def hold_all(self) -> None:
         """
-        After `pass_api`: all requests go there, and connections that are not accepted yet are
-        left to it. Function cells finish what they have.
+        All new requests wait from now on, and new connections in the kernel. Function cells go on
+        with what they have.
         """
-        self._relay.passing = True
-        self._relay.routes.changes += 1  # So that no connection goes its usual way.
+        self._relay.held = set()
         for port in self._ports:
             port.pause()
 
+    def pass_on(self, address: str) -> None:
+        """
+        What waits and what still comes goes there, and new connections are another daemon's.
+        """
+        self._relay.settle(Upstream(address, "the next daemon"), passing=True)
+
     async def take_back(self) -> None:
         """
-        Serve again as before `pass_api`.
+        Serve again as before `hold_api`.
         """
-        relay = self._relay
-        passed, relay.api = relay.api, self._api
-        relay.passing = False
-        if passed is not self._api:
-            passed.retire()
+        self._relay.settle(self._api, passing=False)
         for port in self._ports:
             if not port.accepting:
                 await port.accept()
