@@ -299,6 +299,9 @@ def main() -> None:
         around = spec.get("around")
         if around is not None:
             _part_from(spec["parent"])
+            if os.geteuid() != 0:
+                # With capabilities, bubblewrap takes itself for badly installed.
+                _become(None)
             inside = {**spec, "around": None, "parent": 1}
             again = (*sys.orig_argv[1:-1], marshal.dumps(inside).hex())
             os.execve(around[0], (*around, *again), {})  # noqa: S606

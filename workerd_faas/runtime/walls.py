@@ -1,8 +1,10 @@
 """Which walls stand around the cells of this daemon."""
 
 import enum
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import zlib
 from pathlib import Path
@@ -10,12 +12,13 @@ from typing import Final
 
 import attrs
 
-from workerd_faas.runtime import bubblewrap, seccomp, uids
+from workerd_faas.runtime import jail, seccomp, uids
 from workerd_faas.runtime.jail import landlock_abi
-from workerd_faas.runtime.process import READABLE
+from workerd_faas.runtime.process import MIB, Launch
 from workerd_faas.runtime.uids import UNUSED, Uids
 
 _BUBBLEWRAP_SECONDS: Final = 10
+_TRIAL_MEMORY: Final = 64 * MIB
 _BLOCK: Final = 1 << 16
 """How many users an installation takes for itself of those that nobody uses."""
 
@@ -73,6 +76,11 @@ def build(sandbox: Sandbox, given: tuple[int, int] | None, data: Path) -> Walls:
     users = users_for(given, data)
     bwrap = None
     if sandbox is Sandbox.BWRAP:
+        if users is not None and os.geteuid() != 0:
+            # Who is not root gets a user namespace for it, and there is but one user inside.
+            if given is not None:
+                raise NoWall("SANDBOX=bwrap and CELL_UIDS go together for root alone")
+            users = None
         bwrap = find_bubblewrap()
         wrong = "it is not installed" if bwrap is None else try_bubblewrap(bwrap)
         if wrong is not None:
@@ -119,13 +127,21 @@ def try_bubblewrap(program: Path) -> str | None:
     """
     What is wrong with it here; None: it works. Blocks.
     """
+    python = os.path.realpath(sys.executable)
     try:
         with tempfile.TemporaryDirectory() as own:
-            command = bubblewrap.command(
-                program, readable=READABLE, writable=(), own=own, network=False
+            launch = Launch(
+                binary=Path(python),
+                directory=Path(own),
+                memory=_TRIAL_MEMORY,
+                connect=False,
+                landlock=False,
+                bwrap=program,
             )
+            specification = launch.specification(os.getpid())
+            specification["argv"] = [python, "-I", "-S", "-c", "pass"]
             done = subprocess.run(
-                [*command, "-I", "-S", "-c", "pass"],
+                jail.command(specification),
                 capture_output=True,
                 text=True,
                 timeout=_BUBBLEWRAP_SECONDS,
