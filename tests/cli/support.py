@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from tests.cli.fake_server import State
-from workerd_faas.cli.main import run
+from workerd_faas.cli.root import run
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(sys.executable).parent / "wrkst"

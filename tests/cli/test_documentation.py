@@ -10,7 +10,7 @@ from workerd_faas.cli.bundle.binary import MINIMUM
 from workerd_faas.cli.config.keys import INHERITED, TOP_LEVEL_ONLY
 from workerd_faas.cli.config.project import DEFAULT_DATE
 from workerd_faas.cli.failure import Exit
-from workerd_faas.cli.main import cli
+from workerd_faas.cli.root import cli
 
 TEXT = (ROOT / "docs/wrkst.md").read_text()
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from workerd_faas.operator.main import main
 from workerd_faas.operator.partial import data_directory
+from workerd_faas.operator.root import operate
 from workerd_faas.store.database import FILE_NAME, connect
 
 
@@ -30,7 +30,7 @@ def run(*arguments: str) -> Result:
     """
     Run the command.
     """
-    return CliRunner().invoke(main, ["token", *arguments])
+    return CliRunner().invoke(operate, ["token", *arguments])
 
 
 def made(*arguments: str) -> Any:

@@ -1,29 +1,30 @@
-"""What every command starts from: settings, the server, the login, the account, the project."""
+"""
+What every command starts from: settings, the server, the login, the account, the project.
+
+Each part is imported when it is first used: `wrkst config show` needs no HTTP, `wrkst list` reads
+no configuration.
+"""
 
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
 
-from workerd_faas.cli.client.api import Api
-from workerd_faas.cli.client.credentials import (
-    Authorization,
-    CredentialStore,
-    EnvironmentToken,
-    StoredLogin,
-)
-from workerd_faas.cli.client.http import Http
-from workerd_faas.cli.client.oauth import OAuth
-from workerd_faas.cli.client.scripts import AccountRef, ScriptsApi, UserApi
 from workerd_faas.cli.client.settings import Settings, load_settings
-from workerd_faas.cli.config.files import load_config
-from workerd_faas.cli.config.project import Project, read_project
 from workerd_faas.cli.failure import Failure, usage
 from workerd_faas.cli.terminal import is_interactive, printable, warn
+
+if TYPE_CHECKING:
+    from workerd_faas.cli.client.api import Api
+    from workerd_faas.cli.client.credentials import Authorization, CredentialStore
+    from workerd_faas.cli.client.http import Http
+    from workerd_faas.cli.client.oauth import OAuth
+    from workerd_faas.cli.client.scripts import AccountRef, ScriptsApi, UserApi
+    from workerd_faas.cli.config.project import Project
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -59,31 +60,40 @@ class App:
         return load_settings(self.environ, url=self.url, account=self.account_choice)
 
     @cached_property
-    def http(self) -> Http:
+    def http(self) -> "Http":
         """
         The HTTP client.
         """
+        from workerd_faas.cli.client.http import Http
+
         return Http(user_agent=f"wrkst/{our_version()}")
 
     @cached_property
-    def oauth(self) -> OAuth:
+    def oauth(self) -> "OAuth":
         """
         The server's login.
         """
+        from workerd_faas.cli.client.oauth import OAuth
+
         return OAuth(http=self.http, base_url=self.settings.require_url())
 
     @property
-    def store(self) -> CredentialStore:
+    def store(self) -> "CredentialStore":
         """
         Stored logins.
         """
+        from workerd_faas.cli.client.credentials import CredentialStore
+
         return CredentialStore(self.settings.directory)
 
     @cached_property
-    def api(self) -> Api:
+    def api(self) -> "Api":
         """
         The server's API, with whatever credentials there are.
         """
+        from workerd_faas.cli.client.api import Api
+        from workerd_faas.cli.client.credentials import EnvironmentToken, StoredLogin
+
         authorization: Authorization
         if self.settings.token is not None:
             authorization = EnvironmentToken(self.settings.token)
@@ -97,13 +107,15 @@ class App:
         )
 
     @property
-    def user(self) -> UserApi:
+    def user(self) -> "UserApi":
         """
         What belongs to the user.
         """
+        from workerd_faas.cli.client.scripts import UserApi
+
         return UserApi(self.api)
 
-    def scripts(self, configured_account: str | None = None) -> ScriptsApi:
+    def scripts(self, configured_account: str | None = None) -> "ScriptsApi":
         """
         The functions of the account that was chosen, by option, environment or configuration,
         or of the only one there is.
@@ -111,9 +123,11 @@ class App:
         Raises:
             Failure: there is none, it is not the user's, or several are and nobody can be asked.
         """
+        from workerd_faas.cli.client.scripts import ScriptsApi
+
         return ScriptsApi(self.api, self._account(configured_account))
 
-    def _account(self, configured: str | None) -> AccountRef:
+    def _account(self, configured: str | None) -> "AccountRef":
         accounts = self.user.accounts()
         chosen = self.settings.account or configured
         if chosen is not None:
@@ -142,13 +156,16 @@ class App:
         number = click.prompt("Account", type=click.IntRange(1, len(accounts)), err=True)
         return accounts[number - 1]
 
-    def project(self, config: Path | None, environment: str | None) -> Project:
+    def project(self, config: Path | None, environment: str | None) -> "Project":
         """
         The project that the working directory is in; its warnings are shown.
 
         Raises:
             Failure: its configuration is wrong.
         """
+        from workerd_faas.cli.config.files import load_config
+        from workerd_faas.cli.config.project import read_project
+
         found = load_config(config, Path.cwd())
         chosen = environment if environment is not None else self.environ.get("CLOUDFLARE_ENV")
         project, warnings = read_project(found, chosen or None)
@@ -204,7 +221,7 @@ class Target:
     """
 
     name: str
-    scripts: ScriptsApi
+    scripts: "ScriptsApi"
 
 
 def target(app: App, name: str | None, config: Path | None, environment: str | None) -> Target:

@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Iterable
 
-from workerd_faas.cli.terminal import error_console, printable
+from workerd_faas.cli.terminal import labelled, note
 
 
 class Exit(enum.IntEnum):
@@ -49,14 +49,11 @@ class Failure(Exception):
         """
         Print it to standard error.
         """
-        console = error_console()
-        console.print("[bold red]error:[/] ", end="")
-        console.print(printable(self.message), markup=False)
+        labelled("error:", "red", self.message)
         for line in self.details:
-            console.print(f"  {printable(line)}", markup=False)
+            note(f"  {line}")
         if self.hint is not None:
-            console.print("[cyan]next:[/] ", end="")
-            console.print(printable(self.hint), markup=False)
+            labelled("next:", "cyan", self.hint)
 
 
 def usage(message: str, hint: str | None = None) -> Failure:

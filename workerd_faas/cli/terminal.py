@@ -3,21 +3,23 @@ What people see: results on standard output, everything else on standard error.
 
 Colours and progress appear on terminals only; `NO_COLOR` turns colours off everywhere
 (https://no-color.org). Text from the server or from files is made harmless first.
+
+Rich is imported where something is painted: it takes as long as everything else that a command
+needs, and many a command paints nothing.
 """
 
-import gzip
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _CONTROL: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -32,17 +34,21 @@ def printable(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
-def output_console() -> Console:
+def output_console() -> "Console":
     """
     Standard output as it is now.
     """
+    from rich.console import Console
+
     return Console(file=sys.stdout, soft_wrap=True, highlight=False)
 
 
-def error_console() -> Console:
+def error_console() -> "Console":
     """
     Standard error as it is now.
     """
+    from rich.console import Console
+
     return Console(file=sys.stderr, soft_wrap=True, highlight=False)
 
 
@@ -50,23 +56,41 @@ def say(text: str) -> None:
     """
     One line of a result.
     """
-    output_console().print(printable(text), markup=False)
+    click.echo(printable(text))
 
 
-def note(text: str, *, style: str | None = None) -> None:
+def note(text: str) -> None:
     """
     One line about what is going on.
     """
-    error_console().print(printable(text), markup=False, style=style)
+    click.echo(printable(text), err=True)
 
 
 def warn(text: str) -> None:
     """
     Something that the user should know but that stops nothing.
     """
-    console = error_console()
-    console.print("[bold yellow]warning:[/] ", end="")
-    console.print(printable(text), markup=False)
+    labelled("warning:", "yellow", text)
+
+
+def labelled(label: str, colour: str, text: str) -> None:
+    """
+    A line on standard error that says with its first word what sort of line it is.
+    """
+    if has_colours(sys.stderr):
+        label = click.style(label, fg=colour, bold=True)
+    click.echo(f"{label} {printable(text)}", err=True, color=True)
+
+
+def has_colours(stream: TextIO) -> bool:
+    """
+    Whether what is written there may have colours.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (
+        stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    )
 
 
 def show_json(document: Any) -> None:
@@ -80,11 +104,14 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """
     A result for people. Without a terminal: columns separated by tabs, without headings.
     """
-    console = output_console()
-    if not console.is_terminal:
+    if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(printable(cell).replace("\t", " ") for cell in row))
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
@@ -97,10 +124,11 @@ def working(text: str) -> AbstractContextManager[object]:
     """
     Shows on a terminal that something is being done.
     """
-    console = error_console()
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         return nullcontext()
-    return console.status(Text(printable(text)))
+    from rich.text import Text
+
+    return error_console().status(Text(printable(text)))
 
 
 def is_interactive() -> bool:
@@ -128,19 +156,14 @@ def size_text(size: int) -> str:
     return f"{size / 1024:.2f} KiB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.2f} MiB"
 
 
-def gzip_size(contents: Iterable[bytes]) -> int:
-    """
-    How many bytes the contents take compressed.
-    """
-    return len(gzip.compress(b"".join(contents), compresslevel=6))
-
-
 def when(moment: str | None) -> str:
     """
     A time stamp of the API in local time; what cannot be read is shown as it is.
     """
     if not moment:
         return "-"
+    from datetime import datetime
+
     try:
         parsed = datetime.fromisoformat(moment)
     except ValueError:

@@ -1,45 +1,20 @@
-"""`workerd-faas`: the operator's command, on the machine itself."""
+"""Entry point of `workerd-faas`: the operator's command, on the machine itself."""
 
-from importlib import import_module
-from importlib.metadata import version
-from typing import Final
+import sys
 
-import click
-
-_COMMANDS: Final = {
-    "account": "workerd_faas.operator.account:account",
-    "backup": "workerd_faas.operator.backup.backup_command:backup",
-    "check-config": "workerd_faas.operator.check_config:check_config",
-    "doctor": "workerd_faas.operator.doctor:doctor",
-    "health": "workerd_faas.operator.health:health",
-    "restore": "workerd_faas.operator.backup.restore_command:restore",
-    "secrets": "workerd_faas.operator.secrets:secrets",
-    "token": "workerd_faas.operator.token:token",
-}
+from workerd_faas.cli import interrupt
 
 
-class _Commands(click.Group):
+def main() -> int:
     """
-    Commands that are imported when they are asked for: `--version` loads no Twisted.
+    The console script.
     """
+    interrupt.end_at_once()
+    # Only now: what is imported takes longer than many a command.
+    from workerd_faas.cli.running import run_command
+    from workerd_faas.operator.root import operate
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        where = _COMMANDS.get(cmd_name)
-        if where is None:
-            return None
-        module, _, name = where.partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("workerd-faas"), prog_name="workerd-faas")
-def main() -> None:
-    """
-    Look after a workerd-faas installation.
-
-    The daemon itself is started with: twistd -n workerd-faas
-    """
+    try:
+        return run_command(operate, sys.argv[1:], "workerd-faas")
+    finally:
+        interrupt.end_at_once()

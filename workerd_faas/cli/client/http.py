@@ -10,7 +10,6 @@ import http.client
 import socket
 import ssl
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -182,9 +181,7 @@ def _connect(
     """
     default = 443 if scheme == "https" else 80
     target = urlsplit(url)._replace(scheme="", netloc="").geturl() or "/"
-    proxy = None
-    if not is_loopback(host) and not urllib.request.proxy_bypass(host):
-        proxy = urllib.request.getproxies().get(scheme)
+    proxy = None if is_loopback(host) else _proxy(scheme, host)
     connection: http.client.HTTPConnection
     if proxy is None:
         connection = _open(scheme, host, port or default)
@@ -200,6 +197,14 @@ def _connect(
         with contextlib.suppress(OSError):
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection, target
+
+
+def _proxy(scheme: str, host: str) -> str | None:
+    import urllib.request
+
+    if urllib.request.proxy_bypass(host):
+        return None
+    return urllib.request.getproxies().get(scheme)
 
 
 def _open(scheme: str, host: str, port: int) -> http.client.HTTPConnection:

@@ -1,16 +1,18 @@
 """The API's resources as calls: one account's functions, and the user's own things."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from workerd_faas.cli.assets.session import Uploaded, upload_site
-from workerd_faas.cli.assets.site import Site
 from workerd_faas.cli.client.api import Api
 from workerd_faas.cli.client.http import Progress
-from workerd_faas.cli.client.multipart import Form
 from workerd_faas.cli.failure import Failure
+
+if TYPE_CHECKING:
+    from workerd_faas.cli.assets.session import Uploaded
+    from workerd_faas.cli.assets.site import Site
+    from workerd_faas.cli.client.multipart import Form
 
 Record = Mapping[str, Any]
 """An object of the API, as it came."""
@@ -147,13 +149,17 @@ class ScriptsApi:
         """
         self.api.call("DELETE", *self._path(name))
 
-    def upload_site(self, name: str, site: Site, progress: Callable[[int, int], None]) -> Uploaded:
+    def upload_site(
+        self, name: str, site: "Site", progress: Callable[[int, int], None]
+    ) -> "Uploaded":
         """
         Upload the files of a site that the server lacks; `assets.session.upload_site`.
         """
+        from workerd_faas.cli.assets.session import upload_site
+
         return upload_site(self.api, self._path(name), self.account.id, site, progress)
 
-    def deploy(self, name: str, form: Form, progress: Progress | None) -> Record:
+    def deploy(self, name: str, form: "Form", progress: Progress | None) -> Record:
         """
         Upload and deploy in one transaction.
         """
@@ -161,7 +167,7 @@ class ScriptsApi:
             self.api.call("PUT", *self._path(name), body=form, progress=progress, repeatable=True)
         )
 
-    def upload(self, name: str, form: Form, progress: Progress | None) -> Record:
+    def upload(self, name: str, form: "Form", progress: Progress | None) -> Record:
         """
         Upload a version without deploying it.
         """

@@ -1,6 +1,5 @@
 """`wrkst list`, `delete`, `open`."""
 
-import webbrowser
 from pathlib import Path
 
 import click
@@ -92,6 +91,8 @@ def open_function(
     """
     Open a function in the browser.
     """
+    import webbrowser
+
     which = target(app, name, config, environment)
     with working("asking"):
         _, urls = which.scripts.deployments(which.name)

@@ -1,7 +1,6 @@
 """`wrkst login`, `logout`, `whoami`."""
 
 import sys
-import webbrowser
 from collections.abc import Mapping
 
 import click
@@ -9,8 +8,6 @@ import click
 from workerd_faas.cli.app import App, json_option, pass_app
 from workerd_faas.cli.client.address import is_plain_over_network
 from workerd_faas.cli.client.api import ApiError
-from workerd_faas.cli.client.callback import listening
-from workerd_faas.cli.client.device import DeviceFlow
 from workerd_faas.cli.client.oauth import Attempt, Endpoints, Tokens
 from workerd_faas.cli.failure import Failure
 from workerd_faas.cli.terminal import note, say, show_json, show_table, warn, working
@@ -73,6 +70,8 @@ def login(app: App, browser: bool, device: bool, timeout: int) -> None:
 
 
 def _by_code(app: App, endpoints: Endpoints, timeout: int) -> Tokens:
+    from workerd_faas.cli.client.device import DeviceFlow
+
     flow = DeviceFlow(oauth=app.oauth)
     code = flow.begin(endpoints)
     note("Open this address on any machine, and go on only if it shows the code:")
@@ -83,6 +82,10 @@ def _by_code(app: App, endpoints: Endpoints, timeout: int) -> Tokens:
 
 
 def _by_browser(app: App, endpoints: Endpoints, browser: bool, timeout: int) -> Tokens:
+    import webbrowser
+
+    from workerd_faas.cli.client.callback import listening
+
     with listening() as listener:
         attempt = Attempt(endpoints=endpoints, redirect_uri=listener.redirect_uri)
         listener.expect(attempt.is_ours)

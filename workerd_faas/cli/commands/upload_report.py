@@ -1,17 +1,11 @@
 """What an upload shows: sizes, progress, and in the end the addresses."""
 
+import gzip
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TransferSpeedColumn,
-)
 
 from workerd_faas.cli.assets.site import Site
 from workerd_faas.cli.bundle.worker import Worker
@@ -20,7 +14,6 @@ from workerd_faas.cli.client.multipart import Form
 from workerd_faas.cli.client.scripts import Record, ScriptsApi
 from workerd_faas.cli.terminal import (
     error_console,
-    gzip_size,
     note,
     say,
     show_json,
@@ -48,7 +41,8 @@ def sizes_of(worker: Worker | None) -> Sizes:
     Measure it.
     """
     code = [] if worker is None else worker.code()
-    return Sizes(sum(map(len, code)), gzip_size(code))
+    compressed = gzip.compress(b"".join(code), compresslevel=6)
+    return Sizes(sum(map(len, code)), len(compressed))
 
 
 def show_build(worker: Worker | None, site: Site | None, sizes: Sizes) -> None:
@@ -92,6 +86,8 @@ def send_site(scripts: ScriptsApi, name: str, site: Site) -> dict[str, Any]:
     """
     Upload the files that the server lacks, with a bar; `metadata.assets` for the upload.
     """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     bar = Progress(
         TextColumn("uploading assets"),
         BarColumn(),
@@ -117,16 +113,23 @@ def send(
     """
     Upload, with a bar if it is long enough for one; then the server checks the code.
     """
-    console = error_console()
-    if not console.is_terminal or form.length < _PROGRESS_FROM:
+    if not sys.stderr.isatty() or form.length < _PROGRESS_FROM:
         with working("uploading and checking"):
             return call(name, form, None)
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
-        console=console,
+        console=error_console(),
         transient=True,
     )
     with bar:
