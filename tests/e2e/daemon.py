@@ -189,6 +189,12 @@ class Daemon:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(PATIENCE)
 
+    def connection(self) -> socket.socket:
+        """
+        A connection to its port.
+        """
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
     def operator(self, *arguments: str) -> str:
         """
         Run `workerd-faas …` with the daemon's environment; returns what it printed.
