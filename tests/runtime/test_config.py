@@ -113,4 +113,4 @@ def test_our_javascript_is_all_there() -> None:
         modules = dict(javascript.sources(names))
         for source in modules.values():
             for imported in re.findall(r'^import .* from "([^"$]+)";$', source, re.M):
-                assert imported in modules or imported.startswith("cloudflare:")
+                assert imported in modules or imported.startswith(("cloudflare:", "node:"))

@@ -11,6 +11,7 @@ _SHARED: Final = (
     "client_queue.js",
     "client_ratelimit.js",
     "client_hyperdrive.js",
+    "client_witness.js",
 )
 ROUTER: Final = (
     "router.js",
@@ -23,7 +24,9 @@ ROUTER: Final = (
     "consumers.js",
     "elsewhere.js",
     "errors.js",
+    "launch.js",
     "queue_event.js",
+    "quiet.js",
     "ratelimit.js",
     "scheduled.js",
     "services.js",

@@ -1,5 +1,6 @@
 // From a load document (see workerd_faas/wire/bundle.py) to what the worker loader takes.
 
+import witnessSource from "client_witness.js";
 import { flags, prelude } from "inside.js";
 
 const MAGIC = 0x57464c31; // "WFL1"
@@ -9,12 +10,16 @@ const PREFIX_SIZE = 8;
 export const PRIVATE = "__workerd_faas";
 const MAIN = PRIVATE + ".js";
 const COLLECT = PRIVATE + "_collect.js";
+const WITNESS = PRIVATE + "_witness.js";
 
 /** Takes V8's `gc` (see collect.js) away before the user's code is there. */
 const COLLECT_SOURCE = `
 export const collect = globalThis.${PRIVATE}_gc;
 globalThis.${PRIVATE}_gc = undefined;
 `;
+
+/** Bytes of what a witness tells at once; what it keeps is less. */
+const LOOK_MOST = 8 * 1024 * 1024;
 
 const utf8 = new TextDecoder();
 const utf8WithMark = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -25,15 +30,18 @@ const utf8WithMark = new TextDecoder("utf-8", { ignoreBOM: true });
  * `export *`, so a function cannot put its own in the place of ours.
  *
  * The entrypoint speaks fetch and not RPC: that works with every compatibility date.
+ *
+ * A quiet version has a witness in it (client_witness.js) instead of a tail.
  */
-function shim(main) {
+function shim(main, quiet) {
   const specifier = JSON.stringify("./" + main);
   return `
 import { collect } from "./${COLLECT}";
+${quiet ? `import { look, witness } from "./${WITNESS}";` : "const look = () => null;"}
 import * as user from ${specifier};
 import { WorkerEntrypoint, DurableObject, WorkflowEntrypoint, abortIsolate } from "cloudflare:workers";
 export * from ${specifier};
-export default user.default ?? {};
+export default ${quiet ? "witness(user.default)" : "user.default ?? {}"};
 const EVENTS = ["fetch", "scheduled", "queue", "tail", "tailStream", "email", "connect", "test"];
 const CLASSES = [WorkerEntrypoint, DurableObject, WorkflowEntrypoint];
 const isClass = (value) =>
@@ -53,6 +61,7 @@ export class ${PRIVATE} extends WorkerEntrypoint {
     if (request.method === "DELETE") abortIsolate();
     if (request.method === "PUT") return Response.json(timed(collect));
     if (request.method === "PATCH") return this.#tail(request);
+    if (request.method === "OPTIONS") return Response.json(look());
     return Response.json(request.method === "POST" ? handlers() : null);
   }
   async #tail(request) {
@@ -78,6 +87,23 @@ export async function handlersOf(entrypoint) {
 /** Have the isolate collect its garbage; how many milliseconds that took. */
 export async function collect(entrypoint) {
   return await (await entrypoint.fetch("http://private/", { method: "PUT" })).json();
+}
+
+/** What the witness of a quiet version has seen. The user's code may make this say anything. */
+export async function look(entrypoint, signal) {
+  const response = await entrypoint.fetch("http://private/", { method: "OPTIONS", signal });
+  return JSON.parse(await textWithin(response, LOOK_MOST));
+}
+
+async function textWithin(response, most) {
+  const chunks = [];
+  let size = 0;
+  for await (const chunk of response.body) {
+    size += chunk.byteLength;
+    if (size > most) throw new RangeError("it says too much");
+    chunks.push(chunk);
+  }
+  return new Blob(chunks).text();
 }
 
 /**
@@ -110,11 +136,12 @@ function parse(text, name) {
 }
 
 /**
- * Decode an ArrayBuffer; throws when it is not a whole document or has a module that cannot be.
+ * Decode an ArrayBuffer; throws when it is not a whole document or has a module that cannot be, or
+ * a quiet version is wanted of what cannot be one.
  *
  * Returns the header and the part of the loader's code object that follows from it.
  */
-export function decode(buffer) {
+export function decode(buffer, quiet = false) {
   const view = new DataView(buffer);
   if (view.getUint32(0) !== MAGIC) throw new RangeError("not a load document");
   let offset = PREFIX_SIZE + view.getUint32(4);
@@ -130,16 +157,33 @@ export function decode(buffer) {
     offset = end;
   }
   if (offset !== buffer.byteLength) throw new RangeError("the load document is too long");
-  modules[MAIN] = { js: prelude(header.bindings, modules) + shim(header.main) };
+  if (quiet) checkQuiet(header, modules);
+  modules[MAIN] = { js: prelude(header.bindings, modules) + shim(header.main, quiet) };
   modules[COLLECT] = { js: COLLECT_SOURCE };
+  if (quiet) modules[WITNESS] = { js: witnessSource };
   return {
     header,
     code: {
       compatibilityDate: header.compatibility_date,
-      compatibilityFlags: flags(header),
+      compatibilityFlags: quiet ? withStorage(flags(header)) : flags(header),
       mainModule: MAIN,
       modules,
       env: header.env,
     },
   };
 }
+
+/** Throws if the function can do what a witness would not see. */
+function checkQuiet({ bindings, compatibility_flags }, modules) {
+  const hidden =
+    compatibility_flags.includes("no_nodejs_als") ||
+    // These wait for work of their own (client_analytics.js).
+    bindings.some(({ type }) => type === "analytics_engine") ||
+    Object.values(modules).some(
+      ({ js = "" }) => js.includes("cloudflare:workers") && js.includes("waitUntil"),
+    );
+  if (hidden) throw new TypeError("a witness would not see all of it");
+}
+
+/** The witness needs AsyncLocalStorage. */
+const withStorage = (flags) => (flags.includes("nodejs_als") ? flags : [...flags, "nodejs_als"]);

@@ -17,6 +17,7 @@ import {
   releaseVersion,
   serveSite,
   use,
+  useQuiet,
 } from "versions.js";
 
 export { Analytics } from "analytics.js";
@@ -37,16 +38,17 @@ export default {
 };
 
 function answer(entry, request, env, ctx) {
-  return entry.site === undefined ? run(entry, request, env) : serve(entry, request, env, ctx);
+  return entry.site === undefined ? run(entry, request, env, ctx) : serve(entry, request, env, ctx);
 }
 
 function serve(entry, request, env, ctx) {
-  const worker = entry.key === undefined ? undefined : (asked) => run(entry, asked, env);
+  const worker = entry.key === undefined ? undefined : (asked) => run(entry, asked, env, ctx);
   return serveSite(entry, request, ctx, worker);
 }
 
-function run(entry, request, env) {
-  return use(entry, env)
+function run(entry, request, env, ctx) {
+  const isolate = entry.quiet ? useQuiet(entry, env, ctx) : use(entry, env);
+  return isolate
     .getEntrypoint()
     .fetch(request)
     .catch(() => threw(entry, request));
@@ -68,11 +70,7 @@ async function first(request, env, ctx, version) {
 /** What the daemon asks. */
 function internal(request, env, ctx) {
   const asked = request.cf;
-  if (asked?.probe) {
-    traces.tail(asked.tailed);
-    const { loaded, pending, loads, busy } = health();
-    return Response.json({ loaded, pending: pending + traces.size, loads, busy });
-  }
+  if (asked?.probe) return probed(asked, env, ctx);
   if (asked?.forget) {
     return Response.json({ forgotten: releaseVersion(asked.forget, env, ctx) });
   }
@@ -84,4 +82,11 @@ function internal(request, env, ctx) {
   if (asked?.queue) return runQueue(asked.queue, request, env, ctx);
   if (asked?.scheduled) return runScheduled(asked.scheduled, env, ctx);
   return errorPage(request, UNAVAILABLE);
+}
+
+async function probed({ tailed }, env, ctx) {
+  traces.tail(tailed);
+  const { loaded, pending, loads, busy } = await health(env, ctx);
+  ctx.waitUntil(traces.send(env.DAEMON));
+  return Response.json({ loaded, pending: pending + traces.size, loads, busy });
 }

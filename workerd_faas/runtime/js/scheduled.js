@@ -3,7 +3,8 @@
 // Each run has an isolate of its own, which ends with it: so one that takes too long is really
 // ended, and takes nothing else with it.
 
-import { launch, release } from "versions.js";
+import { launch } from "launch.js";
+import { release } from "versions.js";
 
 export function runScheduled(asked, env, ctx) {
   const run = outcomeOf(asked, env, ctx);

@@ -96,7 +96,8 @@ export function checkDepth({ service, depth }) {
 /** The target's isolate, if it is known and loaded. */
 function findNow(props, env, ctx) {
   const { live } = sharesOf(props, env, ctx);
-  return live === undefined ? undefined : ready(pick(live), props.depth);
+  const entry = live === undefined ? undefined : ready(pick(live), props.depth);
+  return entry?.quiet ? undefined : entry;
 }
 
 /** The target's isolate. Rejects with a message for the caller. */

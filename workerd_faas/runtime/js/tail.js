@@ -12,20 +12,22 @@ export const traces = new Traces();
 /** Told by workerd of each invocation once it is over, `waitUntil` and streams included. */
 export class Tail extends WorkerEntrypoint {
   async tail(events) {
-    const { version, slot, function: name, consumers } = this.ctx.props;
+    const { version, function: name, consumers } = this.ctx.props;
     const own = [];
-    let count = 0;
+    const told = { count: 0, silent: 0, odd: false };
     for (const event of events) {
       if (event.entrypoint === PRIVATE) {
         const consumed = consumedTrace(event);
         if (consumed === undefined) continue;
-        count++;
+        told.count++;
+        told.odd = true;
         traces.add(version, name, consumed);
         continue;
       }
-      const { request, rpcMethod, batchSize } = event.event ?? {};
-      if (request !== undefined || rpcMethod !== undefined || batchSize !== undefined) count++;
-      traces.add(version, name, event);
+      const { request, response, rpcMethod, batchSize } = event.event ?? {};
+      if (request !== undefined || rpcMethod !== undefined || batchSize !== undefined) told.count++;
+      if (request === undefined || response?.status === 101 || event.entrypoint) told.odd = true;
+      if (traces.add(version, name, event)) told.silent++;
       own.push(event);
     }
     if (consumers !== undefined && own.length > 0) {
@@ -33,7 +35,7 @@ export class Tail extends WorkerEntrypoint {
     }
     // Only then is the invocation over: what is sent would be cut off by an eviction too.
     await traces.send(this.env.DAEMON);
-    await over(slot, count, this.env);
+    await over(this.ctx.props, told, this.env, this.ctx);
   }
 }
 

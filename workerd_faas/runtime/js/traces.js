@@ -39,19 +39,29 @@ export class Traces {
     this.#tailed = new Set(functions);
   }
 
-  /** Keep a report if it is worth one; what is too much is dropped and counted. */
+  /** Whether somebody watches a function. */
+  tails(name) {
+    return this.#tailed.size > 0 && this.#tailed.has(name);
+  }
+
+  /**
+   * Keep a report if it is worth one; what is too much is dropped and counted. Whether there was
+   * nothing to tell.
+   */
   add(version, name, trace) {
-    if (isSilent(trace) && !(this.#tailed.size > 0 && this.#tailed.has(name))) return;
+    const silent = isSilent(trace);
+    if (silent && !this.tails(name)) return true;
     const allowance = this.#allowance(name);
     if (allowance.left > 0 && this.#characters < WAITING) {
       const { text, dropped } = written(version, trace);
       allowance.left -= text.length;
       this.#waiting.push({ text, version });
       this.#characters += text.length;
-      if (dropped > 0) this.#lose(version, 0, dropped);
+      if (dropped > 0) this.lose(version, 0, dropped);
     } else {
-      this.#lose(version, 1, trace.logs.length);
+      this.lose(version, 1, trace.logs.length);
     }
+    return silent;
   }
 
   /** Send all that waits and comes meanwhile, unless that is being done already. */
@@ -71,7 +81,7 @@ export class Traces {
         // The answer comes when the daemon has room for more.
         const response = await daemon.fetch("http://daemon/traces", { method: "POST", body });
         await response.body?.cancel();
-        if (!response.ok) for (const { version } of batch) this.#lose(version, 1, 0);
+        if (!response.ok) for (const { version } of batch) this.lose(version, 1, 0);
       }
     } catch (error) {
       // The daemon is away: its cells end with it.
@@ -86,7 +96,8 @@ export class Traces {
     return this.#waiting.length > 0 || this.#lost.size > 0;
   }
 
-  #lose(version, invocations, lines) {
+  /** Count what is not reported. */
+  lose(version, invocations, lines) {
     const lost = this.#lost.get(version) ?? { version, invocations: 0, lines: 0 };
     lost.invocations += invocations;
     lost.lines += lines;
@@ -132,7 +143,7 @@ const isSilent = (trace) =>
 
 /** A report as text, without the last lines if it would be too long; and how many these are. */
 function written(version, trace) {
-  const ended = Date.now();
+  const ended = trace.ended ?? Date.now();
   let text = JSON.stringify({ version, ended, trace });
   if (text.length <= LONGEST) return { text, dropped: 0 };
   // workerd itself cuts at 256 KiB, but of what is printed, not of how JSON writes it.

@@ -1,12 +1,10 @@
-// The versions that are loaded in this cell: loading on first use, eviction of what was used
-// longest ago.
+// The versions that are loaded in this cell: loading on first use (launch.js), eviction of what was
+// used longest ago.
 
-import { objects } from "bindings.js";
-import { Pace } from "collect.js";
-import { collect, decode, evict, PRIVATE, whenStarted } from "document.js";
-import { LOAD_FAILED, UNAVAILABLE } from "errors.js";
-import { listen, louder, watch } from "quiet.js";
-import { openSite } from "site.js";
+import { collectIn, collectWhenDue } from "collect.js";
+import { evict, PRIVATE } from "document.js";
+import { launch, loads } from "launch.js";
+import { listen, listenToAll, louder, watch } from "quiet.js";
 
 /**
  * What is ready to run, by slot. Bounded: the least recently used is evicted for a new one, among
@@ -24,29 +22,22 @@ const loaded = new Map();
 const fading = new Map();
 /** Loads under way, by slot, so that many first requests make one load. */
 const loading = new Map();
-/** Versions whose start failed: when the next attempt is due, and how long to wait after it. */
-const failed = new Map();
 
-const RETRY_FIRST = 500;
-const RETRY_MOST = 60_000;
-const FAILED_MOST = 1000;
+/** For how long a quiet version that got its tail back is asked what its last requests have said. */
+const FADE_MS = 30_000;
 
 /** What a request to a site leaves behind, counted in requests to code: its file is one as well. */
 const SITE_REQUEST = 2;
 
 let uses = 0;
-let loads = 0;
 /** How often something that loads depend on has changed. */
 let renewals = 0;
-
-/** When our own isolate collects its garbage. */
-const pace = new Pace();
 
 /** Answer a request to a version with a site, by `worker` (if it has one) when that is asked. */
 export function serveSite(entry, request, ctx, worker) {
   entry.used = ++uses;
   // No tail comes for what a file answers.
-  if (pace.due(SITE_REQUEST)) collectHere();
+  collectWhenDue(SITE_REQUEST);
   return entry.site.serve(request, ctx, worker);
 }
 
@@ -68,11 +59,13 @@ export function use(entry, env) {
 export function useQuiet(entry, env, ctx) {
   entry.used = ++uses;
   if (entry.pace.due(1)) ctx.waitUntil(collectIn(entry, env));
-  if (pace.due(1)) collectHere();
+  collectWhenDue(1);
   return env.LOADER.get(entry.key, entry.reload);
 }
 
-const slotOf = (version, depth) => (depth === 0 ? version : `${version}+${depth}`);
+export const tick = () => ++uses;
+
+export const slotOf = (version, depth) => (depth === 0 ? version : `${version}+${depth}`);
 
 /** The entry of a version that is called at this depth, undefined if it must be loaded. */
 export function ready(version, depth) {
@@ -89,7 +82,10 @@ export async function load(version, depth, env, ctx) {
   // At depth 0 it may turn out to call nobody: then one isolate does for all depths.
   if (depth > 0 && loading.has(version)) await loading.get(version);
   const there = ready(version, depth);
-  if (there?.quiet) return louder(there, env, ctx, true);
+  if (there?.quiet) {
+    const { entry, error } = await louder(there, env, ctx, true);
+    return entry ?? error ? { entry, error } : load(version, depth, env, ctx);
+  }
   if (there !== undefined) return { entry: there };
   const slot = slotOf(version, depth);
   let load = loading.get(slot);
@@ -117,109 +113,47 @@ async function start(version, depth, env, ctx) {
     return { entry: other };
   }
   loaded.set(entry.slot, entry);
-  if (loaded.size > env.LOADED_VERSIONS) ctx.waitUntil(evictOldest(entry, env));
+  if (loaded.size > env.LOADED_VERSIONS) ctx.waitUntil(evictOldest(entry, env, ctx));
   return { entry };
 }
 
-/** An isolate of a version that is in no slot; resolves to `{entry}` or `{error}`. */
-export async function launch(version, depth, env, ctx, quiet = false) {
-  const before = failed.get(version);
-  if (before !== undefined && Date.now() < before.due) {
-    return { error: LOAD_FAILED, reason: before.reason };
-  }
-  const entry = {
-    // A name of its own for each load: workerd keeps a load that failed under its name for ever,
-    // and an eviction that comes late must not hit a later load.
-    key: `${version}/${++loads}`,
-    version,
-    function: undefined,
-    slot: version,
-    leaf: true,
-    site: undefined,
-    used: ++uses,
-    pending: 0,
-    lost: false,
-    quiet,
-    heard: 0,
-    silent: 0,
-    turning: undefined,
-    pace: new Pace(),
-    reload: undefined,
-  };
-  let code;
-  try {
-    code = await fetchCode(entry, depth, env, ctx);
-  } catch (error) {
-    console.error(`version ${version} could not be fetched: ${error}`);
-    return { error: UNAVAILABLE };
-  }
-  if (code === undefined) {
-    entry.key = undefined;
-    return { entry };
-  }
-  try {
-    await whenStarted(env.LOADER.get(entry.key, () => code).getEntrypoint(PRIVATE));
-  } catch (error) {
-    const reason = { function: entry.function, message: String(error?.message ?? error) };
-    if (!quiet) postpone(version, before, reason);
-    return { error: LOAD_FAILED, reason };
-  }
-  failed.delete(version);
-  // Called only when the isolate is gone although we did not evict it: it aborted itself.
-  entry.reload = async () => {
-    entry.pending = 1;
-    try {
-      return await fetchCode(entry, depth, env, ctx);
-    } catch (error) {
-      entry.lost = true;
-      forget(entry);
-      throw error;
-    }
-  };
-  pace.loaded();
-  return { entry };
-}
-
-/** The code of a version, undefined if it is a site and nothing else; fills the entry. */
-async function fetchCode(entry, depth, env, ctx) {
-  const path = "http://daemon/versions/" + encodeURIComponent(entry.version);
-  const response = await env.DAEMON.fetch(path);
-  if (response.status !== 200) throw new Error("the daemon answered " + response.status);
-  const { code, header } = decode(await response.arrayBuffer(), entry.quiet);
-  entry.function = header.function;
-  entry.leaf =
-    header.tail_consumers === undefined && !header.bindings.some(({ type }) => type === "service");
-  if (!entry.leaf) entry.slot = slotOf(entry.version, depth);
-  if (header.site !== undefined) entry.site ??= await openSite(header, env);
-  if (header.main === "") return undefined;
-  Object.assign(code.env, objects(header, ctx, env, depth));
-  code.globalOutbound = env.INTERNET;
-  if (!entry.quiet) code.tails = [ctx.exports.Tail({ props: tailProps(entry, header, depth) })];
-  return code;
-}
-
-const tailProps = ({ version, slot, key }, header, depth) => ({
-  version,
-  slot,
-  key,
-  depth,
-  account: header.account,
-  function: header.function,
-  consumers: header.tail_consumers,
-});
-
-function postpone(version, before, reason) {
-  if (failed.size >= FAILED_MOST) failed.clear();
-  const wait = before === undefined ? RETRY_FIRST : Math.min(2 * before.wait, RETRY_MOST);
-  failed.set(version, { due: Date.now() + wait, wait, reason });
-}
-
-function forget(entry) {
+/** It is not to be had any more. */
+export function forget(entry) {
   if (loaded.get(entry.slot) === entry) loaded.delete(entry.slot);
 }
 
+/** So that whoever loads something finds out whether it has changed meanwhile. */
+export const renewed = () => renewals;
+
+/**
+ * Put an isolate in the place of another one of its version; returns what is there then, if anything
+ * is.
+ */
+export function exchange(entry, next, stamp, env, ctx) {
+  if (stamp !== renewals || loaded.get(entry.slot) !== entry) {
+    ctx.waitUntil(release(next, env));
+    return loaded.get(entry.slot);
+  }
+  loaded.set(entry.slot, next);
+  fade(entry, env, ctx);
+  return next;
+}
+
+/** Let go of an isolate, which gets nothing any more, once nothing is pending in it. */
+function fade(entry, env, ctx) {
+  fading.set(entry.key, entry);
+  entry.fading = true;
+  entry.until = entry.quiet ? Date.now() + FADE_MS : 0;
+  letFade(entry, env, ctx);
+}
+
+function letFade(entry, env, ctx) {
+  if (entry.pending > 0 || Date.now() < entry.until || !fading.delete(entry.key)) return;
+  ctx.waitUntil(release(entry, env));
+}
+
 /** Evict what was used longest ago and has nothing pending, until there are not too many. */
-export async function evictOldest(except, env) {
+export async function evictOldest(except, env, ctx) {
   while (loaded.size > env.LOADED_VERSIONS) {
     let oldest;
     for (const entry of loaded.values()) {
@@ -227,7 +161,8 @@ export async function evictOldest(except, env) {
       if (oldest === undefined || entry.used < oldest.used) oldest = entry;
     }
     if (oldest === undefined) return;
-    await release(oldest, env);
+    if (oldest.quiet) await listen(oldest, env);
+    if (oldest.pending === 0) await release(oldest, env);
   }
 }
 
@@ -250,40 +185,39 @@ export function releaseFunction(name, env, ctx) {
 
 function releaseAll(which, env, ctx) {
   const found = [...loaded.values()].filter(which);
-  for (const entry of found) ctx.waitUntil(release(entry, env));
+  for (const entry of found) {
+    forget(entry);
+    // A quiet one may still have something to tell.
+    if (entry.quiet) fade(entry, env, ctx);
+    else ctx.waitUntil(release(entry, env));
+  }
   return found.length > 0;
 }
 
 /** Count invocations that are over, and do what is due then. */
-export async function over(slot, invocations, env) {
-  const entry = loaded.get(slot);
+export async function over({ slot, key }, told, env, ctx) {
+  const there = loaded.get(slot);
+  const entry = there?.key === key ? there : fading.get(key);
   if (entry !== undefined) {
-    entry.pending = Math.max(0, entry.pending - invocations);
-    if (entry.pace.due(invocations)) await collectIn(entry, env);
+    entry.pending = Math.max(0, entry.pending - told.count);
+    if (entry.pace.due(told.count)) await collectIn(entry, env);
+    if (entry === there) watch(entry, told, env, ctx);
+    else letFade(entry, env, ctx);
   }
-  if (pace.due(invocations)) collectHere();
-  if (loaded.size > env.LOADED_VERSIONS) await evictOldest(undefined, env);
-}
-
-async function collectIn(entry, env) {
-  entry.pace.begun();
-  const isolate = env.LOADER.get(entry.key, entry.reload);
-  entry.pace.collected(await collect(isolate.getEntrypoint(PRIVATE)));
-}
-
-function collectHere() {
-  const begin = performance.now();
-  __workerd_faas_gc();
-  pace.collected(performance.now() - begin);
+  collectWhenDue(told.count);
+  if (loaded.size > env.LOADED_VERSIONS) await evictOldest(undefined, env, ctx);
 }
 
 /** For the daemon. */
-export function health() {
+export async function health(env, ctx) {
+  const all = [...loaded.values(), ...fading.values()];
+  await listenToAll(all, env, ctx);
+  for (const entry of fading.values()) letFade(entry, env, ctx);
   let pending = 0;
   const busy = new Set();
-  for (const entry of loaded.values()) {
+  for (const entry of all) {
     pending += entry.pending;
     if (entry.pending > 0) busy.add(entry.function);
   }
-  return { loaded: loaded.size, pending, loads, busy: Array.from(busy) };
+  return { loaded: loaded.size, pending, loads: loads(), busy: Array.from(busy) };
 }
