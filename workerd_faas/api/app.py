@@ -12,6 +12,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from workerd_faas.api.absent import absent
 from workerd_faas.api.access import needing
 from workerd_faas.api.envelope import answer_problem
 from workerd_faas.api.request import ApiChannel, ApiRequest, Knows
@@ -124,7 +125,11 @@ class Api:
                 kind=Kind.METHOD_NOT_ALLOWED, message=f"This path takes only: {allowed}."
             )
         elif isinstance(error, NotFound):
-            problem = Problem(kind=Kind.NOT_FOUND, message="There is no such path in this API.")
+            what = absent(request.path.decode("ascii", "replace"))
+            if what is not None:
+                problem = Problem(kind=Kind.ABSENT, message=what)
+            else:
+                problem = Problem(kind=Kind.NOT_FOUND, message="There is no such path in this API.")
         else:
             problem = Problem(kind=Kind.BAD_REQUEST, message="The request cannot be understood.")
         return answer_problem(request, problem)

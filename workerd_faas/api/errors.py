@@ -9,6 +9,7 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.BAD_REQUEST: (400, 10001),
     Kind.BODY_TOO_LARGE: (413, 10002),
     Kind.NOT_FOUND: (404, 7000),
+    Kind.ABSENT: (404, 10023),
     Kind.METHOD_NOT_ALLOWED: (405, 10405),
     Kind.UNAUTHENTICATED: (401, 10000),
     Kind.NOBODY: (401, 9109),

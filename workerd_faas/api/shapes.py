@@ -119,7 +119,12 @@ def deployment(value: Deployment) -> dict[str, Any]:
             {"version_id": split.version_id, "percentage": split.percentage}
             for split in value.splits
         ],
-        "annotations": _annotations(value.message, None, value.triggered_by),
+        "annotations": _annotations(
+            value.message,
+            None,
+            # Wrangler has no word for it, and says then what it was done with.
+            None if value.triggered_by == "deployment" else value.triggered_by,
+        ),
     }
 
 
@@ -154,7 +159,9 @@ def alias(value: Alias, function_name: str, urls: PublicUrls) -> dict[str, Any]:
     }
 
 
-def _annotations(message: str | None, tag: str | None, triggered_by: str) -> Mapping[str, str]:
+def _annotations(
+    message: str | None, tag: str | None, triggered_by: str | None
+) -> Mapping[str, str]:
     found = {
         "workers/message": message,
         "workers/tag": tag,

@@ -16,6 +16,7 @@ class Kind(enum.Enum):
     BAD_REQUEST = "bad_request"
     BODY_TOO_LARGE = "body_too_large"
     NOT_FOUND = "not_found"
+    ABSENT = "absent"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     # Who asks.
     UNAUTHENTICATED = "unauthenticated"

@@ -154,7 +154,7 @@ def _refuse_unsupported(document: dict[str, Any]) -> None:
         # Wrangler's `"logpush": false` and empty lists ask for nothing.
         if document.get(key):
             raise Problem(
-                kind=Kind.UNSUPPORTED, message=f"metadata.{key}: {what} are not supported yet."
+                kind=Kind.UNSUPPORTED, message=f"metadata.{key}: not supported yet: {what}."
             )
     unknown = document.keys() - _TAKEN - WITHOUT_EFFECT - NOT_SUPPORTED.keys()
     if unknown:

@@ -1,0 +1,48 @@
+"""What Wrangler may ask for that this server does not have, refused by its name."""
+
+from collections.abc import Mapping
+from typing import Final
+
+_OWN_HOST: Final = (
+    "Routes and custom domains are not supported: a function always answers at its own host, "
+    "<name>.<base domain>. Take 'route' and 'routes' out of the configuration."
+)
+
+_BY_AREA: Final[Mapping[str, str]] = {
+    "ai": "Workers AI is",
+    "ai-search": "AI Search is",
+    "browser-rendering": "Browser Rendering is",
+    "cfd_tunnel": "Tunnels are",
+    "cloudchamber": "Containers are",
+    "containers": "Containers are",
+    "dispatch": "Dispatch namespaces are",
+    "email": "Email routing is",
+    "images": "Images are",
+    "mtls_certificates": "mTLS certificates are",
+    "pages": "Pages projects are",
+    "pipelines": "Pipelines are",
+    "r2": "R2 is",
+    "secrets_store": "The Secrets Store is",
+    "stream": "Stream is",
+    "vectorize": "Vectorize is",
+    "workflows": "Workflows are",
+}
+"""By the segment of a path that follows `/accounts/<account>` or `/accounts/<account>/workers`."""
+
+
+def absent(path: str) -> str | None:
+    """
+    What to say of a path that leads nowhere because we do not have what it is about.
+    """
+    segments = path.removeprefix("/client/v4").strip("/").split("/")
+    if segments[0] == "zones":
+        return _OWN_HOST
+    if segments[0] != "accounts" or len(segments) < 3:
+        return None
+    rest = segments[3:] if segments[2] == "workers" else segments[2:]
+    if rest[:1] == ["scripts"] and rest[2:3] in (["routes"], ["domains"]):
+        return _OWN_HOST
+    if rest[:1] == ["domains"]:
+        return _OWN_HOST
+    what = _BY_AREA.get(rest[0]) if rest else None
+    return None if what is None else f"{what} not supported on this server."
