@@ -262,6 +262,20 @@ class DeploymentTests(PlatformTestCase):
         self.assertEqual((await self.ask("PUT", f"{path}/next", json_body={})).status, 400)
         self.assertEqual((await self.ask("PUT", f"{path}/next", body=b"[]")).status, 400)
 
+    async def test_a_versions_address_stays_its_own(self) -> None:
+        """
+        What begins another version's id is no alias, neither by itself nor with an upload.
+        """
+        one, two = await self.two_versions()
+        path, good = f"{SCRIPTS}/hello/aliases", {"version_id": one}
+        refused = await self.ask("PUT", f"{path}/{two[:8]}", json_body=good)
+        self.assertEqual(refused.status, 400)
+        self.assertIn(two, refused.error[2])
+        self.assertEqual((await self.ask("PUT", f"{path}/{one[:8]}", json_body=good)).status, 200)
+        upload = await self.upload("/hello/versions", annotations={"workers/alias": two[:8]})
+        self.assertEqual(upload.status, 400)
+        self.assertEqual(self.routes.resolve("hello", two[:8], 0).version_id, two)
+
     async def test_a_deleted_function_is_gone(self) -> None:
         """
         After DELETE nothing of it is listed or routed, and its cells are told.

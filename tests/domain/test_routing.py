@@ -102,6 +102,19 @@ def test_an_alias_wins_over_a_prefix() -> None:
     assert routes.resolve("hello", "bbbbbbbb", 0).version_id == ONE
 
 
+def test_an_alias_does_not_hide_another_version() -> None:
+    """
+    What is a version's address becomes an alias of that version only.
+    """
+    routes = table((ONE, 60), (THREE, 40))
+    for alias in (THREE[:8], THREE[:12], THREE):
+        with pytest.raises(Problem, match="is the address of the version"):
+            routes.check_alias("hello", alias, ONE)
+        routes.check_alias("hello", alias, THREE)
+    routes.check_alias("hello", "deadbeef", ONE)
+    routes.check_alias("other", THREE[:8], ONE)
+
+
 def test_changes_show_at_once() -> None:
     """
     Versions, deployments, aliases and deletions are seen by the next resolve.

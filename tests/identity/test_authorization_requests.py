@@ -234,9 +234,12 @@ def test_only_known_scopes_are_granted() -> None:
     """
     Unknown scopes are left out; nothing asked is everything; only unknown ones give the least.
     """
-    assert granted_scope("workers:write ai:write account:read") == ("account:read", "workers:write")
+    assert granted_scope("workers:write tea:write account:read") == (
+        "account:read",
+        "workers:write",
+    )
     assert granted_scope(None) == SCOPES
-    assert granted_scope("ai:write") == ("user:read",)
+    assert granted_scope("tea:write") == ("user:read",)
 
 
 def test_a_refreshed_scope_is_never_wider() -> None:

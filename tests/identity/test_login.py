@@ -45,8 +45,7 @@ class LoginTests(WorldCase):
                 client_id=WRANGLER.id,
                 redirect_uri=redirect,
                 state=state,
-                scope="account:read workers:write browser:write challenge-widgets.write "
-                "offline_access",
+                scope="account:read workers:write browser:write tea:write offline_access",
             )
         )
         self.assertTrue(answer.location.startswith(redirect + "?"))
@@ -54,7 +53,9 @@ class LoginTests(WorldCase):
         tokens = await world.redeem(
             answer.query["code"], client_id=WRANGLER.id, redirect_uri=redirect
         )
-        self.assertEqual(tokens.document["scope"], "account:read workers:write offline_access")
+        self.assertEqual(
+            tokens.document["scope"], "account:read workers:write browser:write offline_access"
+        )
         self.assertEqual(await world.status(tokens.document["access_token"]), 200)
 
     async def test_the_provider_is_asked_with_nonce_and_pkce_of_our_own(self) -> None:

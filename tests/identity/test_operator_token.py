@@ -90,7 +90,9 @@ def test_tokens_are_listed_and_revoked(directory: Path) -> None:
     """
     A listed token can be revoked by its id, once; the list never shows secrets.
     """
-    assert run("list").stdout == "There are no tokens.\n"
+    missing = run("list")
+    assert (missing.exit_code, directory.exists()) == (1, False)
+    assert f"There is no database in {directory}" in missing.stderr
     token = made("--account", "acme", "--name", "deployer")
     listed = run("list")
     assert token["id"] in listed.stdout and "deployer" in listed.stdout
@@ -101,6 +103,19 @@ def test_tokens_are_listed_and_revoked(directory: Path) -> None:
     again = run("revoke", token["id"])
     assert (again.exit_code, again.stderr) == (1, "Error: There is no token with this id.\n")
     assert json.loads(run("list", "--json").stdout) == []
+
+
+def test_a_directory_that_nobody_named_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Without DATA_DIR a token is made only where a daemon has been.
+    """
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    refused = run("create", "--account", "a", "--dev")
+    assert (refused.exit_code, (tmp_path / ".data").exists()) == (1, False)
+    assert "DATA_DIR" in refused.stderr
 
 
 def test_a_token_may_be_narrow(directory: Path) -> None:

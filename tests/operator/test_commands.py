@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+
+from workerd_faas.settings.model import Settings
 
 COMMAND = Path(sys.executable).parent / "workerd-faas"
 SECRET = secrets.token_urlsafe(48)
@@ -65,7 +68,11 @@ def test_a_right_configuration_is_described_without_its_secrets(tmp_path: Path) 
         assert "http://faas.localhost:8080" in result.stdout
         assert SECRET not in result.stdout + result.stderr
         assert CLIENT_SECRET not in result.stdout + result.stderr
-    assert json.loads(result.stdout)["ok"] is True
+    document = json.loads(result.stdout)
+    assert document["ok"] is True
+    parts = {"public", "provider", "limits", "warnings"}
+    fields = {field.name for field in attrs.fields(Settings)} - parts
+    assert fields <= document["settings"].keys()
 
 
 def test_a_wrong_configuration_is_reported_whole(tmp_path: Path) -> None:

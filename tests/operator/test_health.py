@@ -25,7 +25,7 @@ def answering(server: socket.socket, answer: bytes) -> Iterator[list[bytes]]:
             asked.append(connection.recv(65536))
             connection.sendall(answer)
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
         yield asked

@@ -57,6 +57,7 @@ def test_a_wrong_configuration_ends_the_start_with_every_problem(
     tmp_path: Path, program: tuple[str, ...]
 ) -> None:
     """Both runners exit non-zero, name each wrong setting once, and print no traceback."""
+    (tmp_path / ".env").write_text("MAX_CELLS=7\n")
     result = run(*program, cwd=tmp_path, JWT_SECRET="change-me-in-production", LISTEN="8080")
     output = result.stdout + result.stderr
     assert result.returncode != 0
@@ -64,6 +65,8 @@ def test_a_wrong_configuration_ends_the_start_with_every_problem(
     for name in ("BASE_DOMAIN", "LISTEN", "JWT_SECRET", "OIDC_ISSUER", "OIDC_CLIENT_ID"):
         assert report.count(f"\n  {name}: ") == 1
     assert "change-me" not in output
+    assert "--max-cells" not in output
+    assert "and .env;" in output
     assert "Traceback" not in output
 
 
@@ -104,5 +107,5 @@ def test_a_named_env_file_counts_instead(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_secret_has_no_option_of_its_own() -> None:
     """A command line is public on the machine: only the file of a secret can be named there."""
-    with pytest.raises(UsageError):
+    with pytest.raises((UsageError, SystemExit)):
         Options().parseOptions(["--dev", "--jwt-secret=abc"])

@@ -9,6 +9,7 @@ let go of without a word, since `shutdown` would end it for everybody.
 """
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -225,7 +226,9 @@ async def open_port(
         TypeError,
         ValueError,
     ) as error:
-        raise ListenError(f"cannot listen on {endpoint}: {_reason(error)}") from error
+        raise ListenError(
+            f"cannot listen on {endpoint}: {_reason(error)}{_advice(error)}"
+        ) from error
     return ListeningPort(
         endpoint=endpoint,
         address=port.getHost(),
@@ -289,6 +292,11 @@ def _plain_socket(port: Any, factory: Factory) -> socket.socket:
     port.stopReading()
     _keep_alive(sock)
     return sock.dup()
+
+
+def _advice(error: BaseException) -> str:
+    taken = isinstance(error, CannotListenError) and error.socketError.errno == errno.EADDRINUSE
+    return " (stop what listens there, or choose another port with LISTEN)" if taken else ""
 
 
 def _reason(error: BaseException) -> str:

@@ -18,6 +18,7 @@ def described(settings: Settings) -> dict[str, Any]:
     provider = settings.provider
     return {
         "dev": settings.dev,
+        "base_domain": settings.base_domain,
         "api": settings.public.api,
         "functions": settings.public.function("<function>"),
         "listen": [endpoint.text for endpoint in settings.listen],
@@ -34,6 +35,8 @@ def described(settings: Settings) -> dict[str, Any]:
         ),
         "workerd": str(settings.workerd) if settings.workerd else "found by itself",
         "isolation": settings.isolation.value,
+        "sandbox": settings.sandbox,
+        "cell_uids": list(settings.cell_uids) if settings.cell_uids else None,
         "egress_allow": [str(network) for network in settings.egress_allow],
         "hyperdrive_allow": [str(network) for network in settings.hyperdrive_allow],
         "egress_deny": [str(address) for address in settings.egress_deny],
@@ -44,6 +47,8 @@ def described(settings: Settings) -> dict[str, Any]:
         "max_code_size": settings.max_code_size,
         **attrs.asdict(settings.limits),
         "drain_timeout": settings.drain_timeout,
+        "function_log_time": settings.function_log_time,
+        "function_log_size": settings.function_log_size,
         "log_format": settings.log_format,
         "access_log": settings.access_log,
     }
@@ -51,12 +56,12 @@ def described(settings: Settings) -> dict[str, Any]:
 
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, list):
-        return " ".join(value) or "none"
+        return " ".join(map(str, value)) or "none"
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    if name in ("cell_memory", "max_code_size", "request_body"):
+    if name in ("cell_memory", "max_code_size", "request_body", "function_log_size"):
         return f"{value / (1 << 20):g} MiB"
     if name == "response_header":
         return f"{value / (1 << 10):g} KiB"

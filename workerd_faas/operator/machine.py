@@ -156,8 +156,7 @@ def names(settings: Settings) -> list[Finding]:
             "browsers find *.localhost by themselves; for other programs add the name to "
             f"/etc/hosts, or say the host: curl -H 'Host: NAME.{domain}' {settings.public.api}"
             if is_loopback_host(domain)
-            else f"add a wildcard record *.{domain} (and *.*.{domain} is covered by none: "
-            "see docs/operators.md for version hosts)",
+            else f"add a wildcard record *.{domain}, which covers versions' hosts too",
         ),
     ]
 
@@ -249,7 +248,7 @@ def examine(settings: Settings) -> list[Finding]:
         certificates,
         open_files,
     ]
-    findings += walls.examine(settings)
     findings = [check() for check in checks]
+    findings += walls.examine(settings)
     findings += [listening(endpoint, running) for endpoint in settings.listen]
     return findings + names(settings)

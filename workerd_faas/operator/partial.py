@@ -34,6 +34,14 @@ def single(name: str, dev: bool, named_env_file: str | None) -> Any:
         raise click.ClickException(f"{name} {error}") from error
 
 
+def chosen(name: str, named_env_file: str | None) -> bool:
+    """
+    Whether somebody has said what a setting is, so that it is no default.
+    """
+    file = env_file_or_default(named_env_file)
+    return name in gather(os.environ, file, {}, Findings())
+
+
 def data_directory(dev: bool, named_env_file: str | None) -> Path:
     """
     `DATA_DIR`.

@@ -21,7 +21,7 @@ from workerd_faas.domain.identity import ApiToken
 from workerd_faas.domain.model import timestamp
 from workerd_faas.domain.permissions import SCOPES, read_permissions
 from workerd_faas.operator.options import source_options
-from workerd_faas.operator.partial import become_owner, data_directory
+from workerd_faas.operator.partial import become_owner, chosen, data_directory
 from workerd_faas.store.database import FILE_NAME, DatabaseUnusable, connect, transact
 from workerd_faas.store.identity import SQLIdentity
 from workerd_faas.usecases import ports
@@ -55,14 +55,29 @@ _check: type[ports.Database] = DirectDatabase
 _check_clock: type[ports.WallClock] = SystemClock
 
 
-def with_tokens(directory: Path, work: Callable[[MachineTokens], Coroutine[Any, Any, T]]) -> T:
+def with_tokens(
+    directory: Path,
+    work: Callable[[MachineTokens], Coroutine[Any, Any, T]],
+    *,
+    make: bool = False,
+) -> T:
     """
-    Do `work` with the tokens in the database of `directory`, which is made if it is not there.
+    Do `work` with the tokens in the database of `directory`.
+
+    Args:
+        directory: The daemon's.
+        work: What to do.
+        make: Whether to make the database if it is not there.
 
     Raises:
         click.ClickException: the database cannot be used, or `work` met a problem.
     """
     try:
+        if not make and not (directory / FILE_NAME).exists():
+            raise click.ClickException(
+                f"There is no database in {directory}: is this the daemon's DATA_DIR? Say which "
+                "one it is by DATA_DIR, --env-file or --dev, or start the daemon once."
+            )
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         become_owner(directory)
         with closing(connect(directory / FILE_NAME)) as connection:
@@ -138,16 +153,18 @@ def create(
         permissions = read_permissions(scopes or None, functions or None)
     except Problem as problem:
         raise click.UsageError(problem.message) from problem
+    directory = data_directory(dev, env_file)
     new = with_tokens(
-        data_directory(dev, env_file),
+        directory,
         lambda tokens: tokens.create_as_operator(account, name, permissions),
+        make=chosen("DATA_DIR", env_file),
     )
     if as_json:
         click.echo(json.dumps({"token": new.secret, **_described(new.token)}, indent=2))
         return
     click.echo(f"Token:       {new.secret}")
     click.echo(f"Account id:  {new.token.account.id}")
-    click.echo("Keep the token safe: it cannot be shown again.", err=True)
+    click.echo(f"It is for the daemon of {directory}, and is not shown again.", err=True)
 
 
 @token.command("list")

@@ -174,6 +174,7 @@ class Workers:
         check_alias(alias)
 
         async def change() -> Alias:
+            self.routes.check_alias(target.function, alias, version_id)
             stored = await self.catalog.set_alias(
                 target.account_id, target.function, alias, version_id, self.clock.now()
             )
@@ -285,6 +286,8 @@ class Workers:
         alias: str | None = None,
         notes: tuple[str, ...] = (),
     ) -> Stored:
+        if alias is not None:
+            self.routes.check_alias(target.function, alias, version.id)
         sealed = self.secrets.seal(version.bindings)
         version = attrs.evolve(version, bindings=sealed.bindings)
         deployment = None

@@ -23,6 +23,7 @@ from workerd_faas.domain.credentials import CredentialKind, digest, write_creden
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.identity import LoginPolicy, User
 from workerd_faas.domain.oauth import (
+    SCOPES,
     AuthorizationRequest,
     OAuthError,
     Parameters,
@@ -137,7 +138,8 @@ class _Login:
             "client": self.request.client_id,
             "uri": self.request.back.redirect_uri,
             "state": None if state is None else _octets_to_text(state),
-            "scope": self.request.scope,
+            # All of them would be half of a URL that has to pass through the provider.
+            "scope": None if self.request.scope == SCOPES else self.request.scope,
             "challenge": self.request.challenge,
             "nonce": self.nonce,
             "verifier": self.verifier,
@@ -152,7 +154,7 @@ class _Login:
         if plain is None:
             return None
         document: dict[str, Any] = json.loads(plain)
-        state = document["state"]
+        state, scope = document["state"], document["scope"]
         back = ReturnAddress(
             redirect_uri=document["uri"], state=None if state is None else _text_to_octets(state)
         )
@@ -161,7 +163,7 @@ class _Login:
             request=AuthorizationRequest(
                 client_id=document["client"],
                 back=back,
-                scope=tuple(document["scope"]),
+                scope=SCOPES if scope is None else tuple(scope),
                 challenge=document["challenge"],
             ),
             nonce=document["nonce"],
