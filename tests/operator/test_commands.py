@@ -70,7 +70,7 @@ def test_a_right_configuration_is_described_without_its_secrets(tmp_path: Path) 
         assert CLIENT_SECRET not in result.stdout + result.stderr
     document = json.loads(result.stdout)
     assert document["ok"] is True
-    parts = {"public", "provider", "limits", "warnings"}
+    parts = {"public", "provider", "secrets_keys", "limits", "warnings"}
     fields = {field.name for field in attrs.fields(Settings)} - parts
     assert fields <= document["settings"].keys()
 
