@@ -190,16 +190,24 @@ class LifeTests(FleetCase):
     async def test_missing_program(self) -> None:
         """
         When workerd cannot be run a request is told so after its bounded wait, and the status shows
-        why.
+        why, and that it is no chance; until a process has come up again.
         """
         fleet = await self.fleet(wait=0.5)
-        fleet._builder = attrs.evolve(fleet._builder, binary=self.directory / "no")
+        self.assertTrue(fleet.status().startable)
+        builder = fleet._builder
+        fleet._builder = attrs.evolve(builder, binary=self.directory / "no")
         refused = await self.outcome(fleet)
         assert isinstance(refused, Problem)
         self.assertIs(refused.kind, Kind.UNAVAILABLE)
         await self.until(lambda: fleet.status().breakers)
         [breaker] = fleet.status().breakers
         self.assertIn("jail: ", " ".join(breaker.last_words))
+        while fleet.status().startable:
+            await self.outcome(fleet)
+        fleet._builder = builder
+        while isinstance(await self.outcome(fleet), Problem):
+            pass
+        self.assertTrue(fleet.status().startable)
 
 
 class TroubleTests(FleetCase):
