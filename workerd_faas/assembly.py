@@ -25,6 +25,7 @@ from workerd_faas.api.oauth import OAuthRoutes
 from workerd_faas.api.older import OlderWranglerRoutes
 from workerd_faas.api.policies import PolicyRoutes
 from workerd_faas.api.request import Knows, bearers
+from workerd_faas.api.restarts import RestartRoutes
 from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
 from workerd_faas.api.standings import StandingRoutes
@@ -51,9 +52,8 @@ from workerd_faas.ingress.service import Ingress
 from workerd_faas.ingress.state_doors import state_doors
 from workerd_faas.lifecycle import OwnedJobs, ServiceManager, Stage, StagedService, StartRefused
 from workerd_faas.limits import (
-    cpu_limit,
+    fleet_options,
     keep_custody,
-    loaded_versions,
     relay_limits,
     standings,
 )
@@ -65,10 +65,12 @@ from workerd_faas.oidc.http import provider_agent
 from workerd_faas.oidc.metadata import ProviderSettings
 from workerd_faas.oidc.relyingparty import RelyingParty
 from workerd_faas.operator_socket import OperatorSocket
+from workerd_faas.reload import Reload
 from workerd_faas.runtime import binary, leftovers, walls
 from workerd_faas.runtime.check import CheckCells, CheckOptions
-from workerd_faas.runtime.fleet import Fleet, FleetOptions
+from workerd_faas.runtime.fleet import Fleet
 from workerd_faas.runtime.resolver import MachineResolver
+from workerd_faas.runtime.restarts import CellRestarts
 from workerd_faas.runtime.scheduled import CellCalls
 from workerd_faas.runtime.site_files import SiteFiles, find_asset_worker
 from workerd_faas.runtime.state.dispatch import CellDispatch
@@ -115,6 +117,7 @@ from workerd_faas.usecases.logs.tails import Tails
 from workerd_faas.usecases.making import VersionMaker
 from workerd_faas.usecases.policies.policies import Policies
 from workerd_faas.usecases.reading import Reader
+from workerd_faas.usecases.restarts.verbs import CellVerbs
 from workerd_faas.usecases.schedules.scheduler import Scheduler
 from workerd_faas.usecases.schedules.verbs import Schedules
 from workerd_faas.usecases.secrets import SecretValues
@@ -151,18 +154,24 @@ class UTCClock:
         return datetime.now(UTC)
 
 
-def build(reactor: Any, settings: Settings, command: Sequence[str] | None = None) -> IService:
+def build(
+    reactor: Any,
+    settings: Settings,
+    command: Sequence[str] | None = None,
+    read: Callable[[], Settings] | None = None,
+) -> IService:
     """
     The daemon as a service. Nothing runs before the service is started.
 
     Args:
         command: How to start the same daemon again; None: it cannot be handed over.
+        read: Reads the settings again; None: they stay as they are.
 
     Raises:
         SystemExit: something that the daemon cannot do without is not there; says what.
     """
     try:
-        return _Assembly(reactor, settings).service(command)
+        return _Assembly(reactor, settings).service(command, read or (lambda: settings))
     except (
         OSError,
         NotLocal,
@@ -190,6 +199,7 @@ class _Assembly:
         self.own = RunDirectory.claim(run_directory(self.data, os.environ))
         self.run = self.own.path
         self.api_socket = self.run / "api"
+        self.workerd = binary.find(settings.workerd)
         self.jobs = OwnedJobs()
         self.routes = RoutingTable()
         self.admission = Admission(settings.limits.traffic)
@@ -312,7 +322,7 @@ class _Assembly:
         )
         self.state_cells = StateFleet(
             reactor=self.reactor,
-            binary=binary.find(self.settings.workerd).path,
+            binary=self.workerd.path,
             directory=_made(self.run / "s"),
             data=self.data.state,
             consumers=self.consumers.configuration,
@@ -367,7 +377,7 @@ class _Assembly:
 
     def _make_runtime(self) -> None:
         settings = self.settings
-        workerd = binary.find(settings.workerd).path
+        workerd = self.workerd.path
         self.fleet = Fleet(
             reactor=self.reactor,
             binary=workerd,
@@ -386,18 +396,7 @@ class _Assembly:
             doors=self.doors,
             points=self.points,
             walls=self.walls,
-            options=FleetOptions(
-                isolation=settings.isolation,
-                egress_allow=settings.egress_allow,
-                database_allow=settings.hyperdrive_allow,
-                deny=settings.egress_deny,
-                max_cells=settings.max_cells,
-                idle=settings.cell_idle_timeout,
-                memory=settings.cell_memory,
-                cpu=cpu_limit(settings.limits),
-                blame=settings.limits.blame,
-                loaded_versions=loaded_versions(settings),
-            ),
+            options=fleet_options(settings),
         )
         self.custody = keep_custody(self.fleet, self.routes)
         self.openings = Openings(
@@ -429,6 +428,7 @@ class _Assembly:
             options=CheckOptions(load=settings.check_timeout),
             walls=self.walls,
         )
+        self.restarts = CellRestarts(fleet=self.fleet, state=self.state_cells, checks=self.checks)
 
     def _make_policies(self) -> None:
         self.policies = Policies(
@@ -587,6 +587,10 @@ class _Assembly:
                 ),
             ),
             PolicyRoutes(auth=self.auth, policies=self.policies),
+            RestartRoutes(
+                auth=self.auth,
+                cells=CellVerbs(restarts=self.restarts, routes=self.routes, work=self.jobs),
+            ),
             HyperdriveRoutes(
                 auth=self.auth,
                 hyperdrives=Hyperdrives(
@@ -641,7 +645,7 @@ class _Assembly:
             **self.custody.counts(),
         }
 
-    def service(self, command: Sequence[str] | None) -> IService:
+    def service(self, command: Sequence[str] | None, read: Callable[[], Settings]) -> IService:
         """
         The stages in their order.
         """
@@ -723,9 +727,18 @@ class _Assembly:
                 directory=self.run,
             ),
         )
-        stages.append(("hand-over", giving))
+        reload = Reload(
+            settings=settings,
+            workerd=self.workerd,
+            read=read,
+            find=binary.find,
+            in_thread=self._in_thread,
+            certificates=ingress.reload,
+            cells=self.restarts,
+        )
+        stages += [("reload", reload), ("hand-over", giving)]
         signals: dict[int, Callable[[], None]] = {
-            signal.SIGHUP: ingress.reload,
+            signal.SIGHUP: reload.begin,
             signal.SIGUSR2: giving.begin,
         }
         return StagedService(self.reactor, stages, manager, observer, signals)

@@ -3,6 +3,7 @@
 from workerd_faas.domain.admission import Admission
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.ingress.limits import RelayLimits
+from workerd_faas.runtime import memory
 from workerd_faas.runtime.cpu import CpuLimit
 from workerd_faas.runtime.custody import FleetCustody
 from workerd_faas.runtime.fleet import Fleet, FleetOptions, room_for_versions
@@ -31,11 +32,28 @@ def cpu_limit(limits: FunctionLimits) -> CpuLimit | None:
     return CpuLimit(seconds=limits.cell_cpu, window=limits.cell_cpu_window)
 
 
-def loaded_versions(settings: Settings) -> int:
+def fleet_options(settings: Settings) -> FleetOptions:
     """
-    For cells.
+    For all function cells.
     """
-    return settings.limits.loaded_versions or room_for_versions(settings.cell_memory)
+    return FleetOptions(
+        isolation=settings.isolation,
+        egress_allow=settings.egress_allow,
+        database_allow=settings.hyperdrive_allow,
+        deny=settings.egress_deny,
+        max_cells=settings.max_cells,
+        idle=settings.cell_idle_timeout,
+        memory=settings.cell_memory,
+        memory_of_all=settings.cells_memory or _most_of_the_memory(),
+        cpu=cpu_limit(settings.limits),
+        blame=settings.limits.blame,
+        loaded_versions=settings.limits.loaded_versions or room_for_versions(settings.cell_memory),
+    )
+
+
+def _most_of_the_memory() -> int | None:
+    there_is = memory.available()
+    return None if there_is is None else there_is * 3 // 4
 
 
 def keep_custody(fleet: Fleet, routes: RoutingTable) -> FleetCustody:

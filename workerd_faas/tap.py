@@ -3,7 +3,8 @@
 import getopt
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
@@ -57,6 +58,7 @@ class Options(usage.Options):
 
     Attributes:
         settings: What was read; there once the options have been parsed.
+        read: Reads them again.
         command: How to start the same daemon again, in the foreground; None: it is not there.
     """
 
@@ -82,6 +84,7 @@ class Options(usage.Options):
     ]
 
     settings: Settings
+    read: Callable[[], Settings]
     command: Sequence[str] | None
 
     def getUsage(self, width: int | None = None) -> str:
@@ -111,12 +114,8 @@ class Options(usage.Options):
         }
         try:
             reactor.install()
-            self.settings = load(
-                os.environ,
-                env_file=env_file(self["env-file"]),
-                overrides=overrides,
-                dev=bool(self["dev"]),
-            )
+            self.read = partial(_read, self["env-file"], overrides, bool(self["dev"]))
+            self.settings = self.read()
         except (SettingsError, reactor.WrongReactor) as error:
             raise usage.UsageError(str(error)) from error
         self.command = self._command()
@@ -137,6 +136,10 @@ class Options(usage.Options):
         return [sys.executable, *program, *before, *own, *rest]
 
 
+def _read(named: str | None, overrides: Mapping[str, str], dev: bool) -> Settings:
+    return load(os.environ, env_file=env_file(named), overrides=overrides, dev=dev)
+
+
 def env_file(named: str | None) -> Path | None:
     """
     The file to read settings from: the one that was named, else `.env` if there is one.
@@ -153,4 +156,4 @@ def makeService(options: Options) -> IService:
     from workerd_faas.assembly import build
 
     installed: Any = reactor.install()
-    return build(installed, options.settings, options.command)
+    return build(installed, options.settings, options.command, options.read)

@@ -35,6 +35,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
         "usecases.ports",
         "usecases.hyperdrive.ports",
         "usecases.policies.ports",
+        "usecases.restarts.ports",
         "usecases.schedules.ports",
         "usecases.standings.ports",
         "usecases.storage.ports",
@@ -58,6 +59,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
     "limits": {"domain", "settings", "ingress", "runtime", "usecases"},
     "logs": set(),
     "reactor": set(),
+    "reload": {"domain", "limits", "runtime", "settings"},
     "tap": {"assembly", "reactor", "settings"},
 }
 """What a room may import of ours; `assembly`, its `stages` and `operator` may import anything."""

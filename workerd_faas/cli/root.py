@@ -12,6 +12,7 @@ from workerd_faas.cli.running import run_command
 
 _COMMANDS: Final = {
     "alias": "workerd_faas.cli.commands.alias:alias",
+    "cell": "workerd_faas.cli.commands.cell:cell",
     "check": "workerd_faas.cli.commands.check:check",
     "config": "workerd_faas.cli.commands.config:config",
     "delete": "workerd_faas.cli.commands.functions:delete",

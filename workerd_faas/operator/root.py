@@ -13,9 +13,11 @@ _COMMANDS: Final = {
     "check-config": "workerd_faas.operator.check_config:check_config",
     "doctor": "workerd_faas.operator.doctor:doctor",
     "health": "workerd_faas.operator.health:health",
+    "reload": "workerd_faas.operator.running:reload",
     "restore": "workerd_faas.operator.backup.restore_command:restore",
     "secrets": "workerd_faas.operator.secrets:secrets",
     "token": "workerd_faas.operator.token:token",
+    "upgrade": "workerd_faas.operator.running:upgrade",
 }
 """Where each command is."""
 

@@ -179,6 +179,24 @@ class CheckCells:
         spare = self._spare
         return spare.cell.pid if spare is not None and spare.cell and spare.ready else None
 
+    async def use(self, binary: Path) -> None:
+        """
+        Check uploads with this workerd from now on, if it starts.
+
+        Raises:
+            Problem: it does not; then nothing changes.
+        """
+        before, self.binary = self.binary, binary
+        bench = self._make()
+        await bench.started()
+        if bench.death is not None:
+            self.binary = before
+            said = " ".join(bench.death.last_words) or bench.death.cause.value
+            raise _unavailable(f"{binary} does not start: {said[:500]}")
+        spare, self._spare = self._spare, bench
+        if spare is not None and spare.death is None:
+            await self._end(spare)
+
     async def check(self, function: str, code: Code) -> CheckReport:
         """
         See `Checker`.

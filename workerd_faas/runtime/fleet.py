@@ -18,7 +18,7 @@ from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.policies import AccountPolicy, ForAll, Isolation, Reach
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
-from workerd_faas.runtime import egress, javascript, leftovers
+from workerd_faas.runtime import egress, javascript, leftovers, memory
 from workerd_faas.runtime.cell import Cause, Cell, Death, State, Times
 from workerd_faas.runtime.cpu import CpuLimit, CpuMeter
 from workerd_faas.runtime.housing import Builder, House
@@ -56,6 +56,9 @@ _ADDRESSES_EVERY: Final = 5
 """Ticks between two looks at the addresses of this host."""
 _FAILED_STARTS: Final = 2
 """So many starts of workerd running that come to nothing are not chance."""
+_NEW_CELL: Final = 16 * MIB
+"""What a cell has to itself once a function answers."""
+
 _VERSION: Final = 5 * MIB
 """
 What a loaded version may take on average: one with little code has 3.2 MB of data, and together
@@ -84,6 +87,8 @@ class FleetOptions:
         idle: A cell that no request has used for so long is stopped.
         wait: How long a request waits for a cell.
         memory: What the JavaScript and buffers of one cell may take: beyond it allocations fail.
+        memory_of_all: What all cells may have to themselves together, so that one that has not been
+            used for long makes room; None: no bound but those of the cells.
         recycle: Bytes of data from which a cell is replaced, before allocations fail.
         recycle_age: How long a cell lives at least before that: one that needs its memory all the
             time is not replaced all the time.
@@ -102,6 +107,7 @@ class FleetOptions:
     idle: float = 300.0
     wait: float = 10.0
     memory: int = 256 * MIB
+    memory_of_all: int | None = None
     recycle: int = attrs.field()
     recycle_age: float = 60.0
     loaded_versions: int = attrs.field()
@@ -476,6 +482,37 @@ class Fleet:
         if slot is not None:
             await slot.replace()
 
+    def places(self, account_id: str | None = None, function: str | None = None) -> list[Slot]:
+        """
+        Where cells are or may be: all, those of an account, or those of one of its functions.
+        """
+        if account_id is None:
+            return list(self._slots.values())
+        found = self._of_account(account_id)
+        return [slot for slot in found if function is None or slot.sole in (None, function)]
+
+    def rebuild(self, binary: Path, options: FleetOptions) -> None:
+        """
+        Make cells in this way from now on. Where functions run and what they reach stays as it is.
+        """
+        now = self.options
+        self.binary = binary
+        self.options = attrs.evolve(
+            options,
+            isolation=now.isolation,
+            egress_allow=now.egress_allow,
+            database_allow=now.database_allow,
+            deny=now.deny,
+            blame=now.blame,
+        )
+        self.quarantine.full = self.options.recycle
+        self._builder = attrs.evolve(
+            self._builder,
+            binary=binary,
+            memory=self.options.memory,
+            loaded_versions=self.options.loaded_versions,
+        )
+
     def status(self) -> FleetStatus:
         """
         What there is now.
@@ -515,7 +552,7 @@ class Fleet:
         """
         See `SlotOwner`.
         """
-        if len(self._houses) < self.options.max_cells:
+        if self._has_room():
             self._queued.pop(slot, None)
             return True
         self._queued[slot] = None
@@ -546,10 +583,7 @@ class Fleet:
         if death.cause is not Cause.ASKED:
             self._crashed += 1
         verdict = self.quarantine.cell_died(slot.key, slot.sole, cell, death)
-        for queued in tuple(self._queued):
-            if len(self._houses) < self.options.max_cells:
-                del self._queued[queued]
-                queued.admitted()
+        self._admit_queued()
         cell.upstream.ended(verdict)
 
     # Functions that run apart.
@@ -584,7 +618,9 @@ class Fleet:
         for slot in tuple(self._slots.values()):
             self._look_at(slot, now)
         self._queued = {slot: None for slot in self._queued if slot.wanted}
-        if self._queued:
+        # What has become free may be memory, of which nobody is told.
+        self._admit_queued()
+        if self._queued or not self._fits(0):
             self._make_room()
 
     def _look_at(self, slot: Slot, now: float) -> None:
@@ -610,16 +646,44 @@ class Fleet:
                 self.quarantine.cell_grew(slot.key, cell)
             self._own(slot.replace())
 
+    def _admit_queued(self) -> None:
+        for queued in tuple(self._queued):
+            if self._has_room():
+                del self._queued[queued]
+                queued.admitted()
+
+    def _has_room(self) -> bool:
+        """
+        Whether one more cell may be started.
+        """
+        return len(self._houses) < self.options.max_cells and (
+            not self._houses or self._fits(_NEW_CELL)
+        )
+
+    def _fits(self, more: int) -> bool:
+        bound = self.options.memory_of_all
+        return bound is None or more + sum(memory.private(c.pid) for c in self._houses) <= bound
+
     def _make_room(self) -> None:
         """
-        Stop the cell that has been idle for longest, unless one is ending already.
+        Stop the cell that has been idle for longest, unless as many are ending as are waited for.
+        Those that have something to finish may take long, and are not counted on.
         """
-        if any(slot.retired for slot in self._slots.values()):
+        ending = sum(
+            not cell.upstream.in_flight and not cell.health.pending
+            for slot in self._slots.values()
+            for cell in slot.retired
+        )
+        if ending >= max(1, len(self._queued)):
             return
         now = self.reactor.seconds()
-        idle = [s for s in self._slots.values() if s.current is not None and not s.in_use(now)]
+        idle = [
+            (bool(slot.current.health.pending), slot.last_used, slot.idle_out)
+            for slot in self._slots.values()
+            if slot.current is not None and not slot.in_use(now)
+        ]
         if idle:
-            min(idle, key=lambda slot: slot.last_used).idle_out()
+            min(idle, key=lambda each: each[:2])[2]()
 
     def _own(self, work: "Deferred[Any]") -> None:
         over: Deferred[None] = Deferred()

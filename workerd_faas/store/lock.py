@@ -42,6 +42,25 @@ class DirectoryLock:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
+    def holder(self) -> int | None:
+        """
+        The process that has the lock; None: no process does. Changes nothing.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(os.read(descriptor, 32))
+        finally:
+            os.close(descriptor)
+        return None
+
     def release(self) -> None:
         """
         Let go of it. Idempotent.

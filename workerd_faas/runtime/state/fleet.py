@@ -228,6 +228,20 @@ class StateFleet:
         slot.release()
         return self._slots.get(account_id) is slot and self._ticker is not None
 
+    def places(self, account_id: str | None = None) -> list[Slot]:
+        """
+        Where cells are or may be: all, or the one of an account.
+        """
+        return [s for s in self._slots.values() if account_id in (None, s.account_id)]
+
+    def rebuild(self, binary: Path, max_cells: int, idle: float) -> None:
+        """
+        Make cells in this way from now on.
+        """
+        self.binary = binary
+        self.options = attrs.evolve(self.options, max_cells=max_cells, idle=idle)
+        self._builder = attrs.evolve(self._builder, binary=binary)
+
     def cells(self) -> tuple[CellStatus, ...]:
         """
         What there is now.
