@@ -17,6 +17,7 @@ from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.cell import Times
 from workerd_faas.runtime.fleet import Fleet
+from workerd_faas.runtime.process import MIB
 
 HELLO = "export default { fetch() { return new Response('hello') } }"
 SPIN = "export default { fetch() { for (;;); } }"
@@ -173,6 +174,60 @@ class LifeTests(FleetCase):
         waiting = Deferred.fromCoroutine(self.ready(fleet, THEIRS))
         upstream.end()
         self.assertEqual((await self.client.get(await waiting, "v")).text, "hello")
+
+    async def test_who_has_something_to_finish_is_not_waited_for(self) -> None:
+        """
+        At the bound a cell with work after its answers does not make room while another can, even
+        if it has been idle for longer.
+        """
+        self.loader.versions["later"] = code(
+            "export default { fetch(request, env, ctx) {"
+            " ctx.waitUntil(scheduler.wait(60_000)); return new Response('x') } }"
+        )
+        fleet = await self.fleet(max_cells=2, times=Times(drain=0.2))
+        first = await self.ready(fleet)
+        await self.client.get(first, "later")
+        second = await self.ready(fleet, THEIRS)
+        await self.client.get(second, "v")
+        await self.until(lambda: any(cell.health.pending for cell in fleet._houses))
+        third = await self.ready(fleet, Route("c" * 32, "fn", "v"))
+        self.assertEqual((first.retired, second.retired, third.retired), (False, True, False))
+
+    async def test_no_more_memory_than_allowed(self) -> None:
+        """
+        At the bound of memory the cell that has been idle for longest makes room; when all are busy
+        a new one waits, and then is refused with a time to try again.
+        """
+        fleet = await self.fleet(memory_of_all=1, wait=1.5)
+        first = await self.ready(fleet)
+        second = await self.ready(fleet, THEIRS)
+        self.assertEqual((first.retired, second.retired), (True, False))
+        second.begin()
+        refused = await self.outcome(fleet)
+        assert isinstance(refused, Problem)
+        self.assertIs(refused.kind, Kind.UNAVAILABLE)
+        self.assertGreaterEqual(refused.retry_after or 0, 1)
+        self.assertFalse(second.retired)
+        second.end()
+
+    async def test_memory_that_grows_makes_room(self) -> None:
+        """
+        Cells that together have more memory than allowed are stopped, the one that has been idle
+        for longest first, without anybody waiting for room.
+        """
+        self.loader.versions["grows"] = code(
+            "const kept = []; export default { fetch() {"
+            " kept.push(new Uint8Array(64 << 20).fill(1)); return new Response('x') } }"
+        )
+        fleet = await self.fleet(memory_of_all=96 * MIB)
+        idle = await self.ready(fleet)
+        growing = await self.ready(fleet, THEIRS)
+        growing.begin()
+        for _ in range(2):
+            await self.client.get(growing, "grows")
+        await self.until(lambda: idle.retired)
+        self.assertFalse(growing.retired)
+        growing.end()
 
     async def test_stop_leaves_nothing(self) -> None:
         """

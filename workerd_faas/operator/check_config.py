@@ -42,6 +42,7 @@ def described(settings: Settings) -> dict[str, Any]:
         "egress_deny": [str(address) for address in settings.egress_deny],
         "max_cells": settings.max_cells,
         "cell_memory": settings.cell_memory,
+        "cells_memory": settings.cells_memory,
         "cell_idle_timeout": settings.cell_idle_timeout,
         "check_timeout": settings.check_timeout,
         "max_code_size": settings.max_code_size,
@@ -61,7 +62,7 @@ def _shown(name: str, value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    if name in ("cell_memory", "max_code_size", "request_body", "function_log_size"):
+    if name in ("cell_memory", "cells_memory", "max_code_size", "request_body", "function_log_size"):
         return f"{value / (1 << 20):g} MiB"
     if name == "response_header":
         return f"{value / (1 << 10):g} KiB"

@@ -89,6 +89,7 @@ def load(
         egress_deny=values["EGRESS_DENY"] or (),
         max_cells=values["MAX_CELLS"],
         cell_memory=values["CELL_MEMORY"],
+        cells_memory=values["CELLS_MEMORY"],
         cell_idle_timeout=values["CELL_IDLE_TIMEOUT"],
         check_timeout=values["CHECK_TIMEOUT"],
         max_code_size=values["MAX_CODE_SIZE"],

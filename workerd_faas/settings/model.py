@@ -53,6 +53,7 @@ class Settings:
         secrets_keys: Keys that encrypt secrets, the newest first; None: kept below `data_dir`.
         workerd: None: found by itself.
         limits: What functions are held to.
+        cells_memory: None: most of what there is.
         sandbox: As `runtime.walls.Sandbox` has it.
         cell_uids: First and last; equal: none; None: where they can be had.
         warnings: What works but deserves a line in the log.
@@ -79,6 +80,7 @@ class Settings:
     egress_deny: tuple[Address, ...]
     max_cells: int
     cell_memory: int
+    cells_memory: int | None
     cell_idle_timeout: float
     check_timeout: float
     max_code_size: int

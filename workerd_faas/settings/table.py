@@ -232,6 +232,15 @@ SETTINGS: Final = (
     ),
     Setting(
         group=_FUNCTIONS,
+        name="CELLS_MEMORY",
+        meaning="How much memory all workerd processes that run functions may have together; from "
+        "there on the one that has not been used for longest is stopped for a new one",
+        read=values.size,
+        default_words="three quarters of what the machine or container has",
+        example="6GiB",
+    ),
+    Setting(
+        group=_FUNCTIONS,
         name="CELL_IDLE_TIMEOUT",
         meaning="How long a workerd process without requests is kept",
         read=values.duration,
