@@ -29,7 +29,7 @@ _COLLECT: Final = "__workerd_faas_gc"
 
 COLLECTING: Final = f'v8Flags = ["--expose-gc-as={_COLLECT}", "--initial-heap-size=16"],'
 """
-Lets our own isolates collect garbage, see js/collect.js. Collections are also begun by V8 when an
+Lets our own isolates collect garbage, see js/pace.js. Collections are also begun by V8 when an
 isolate's heap has grown to 16 MB, and not to hundreds.
 """
 """What V8 calls its garbage collection for our Workers."""

@@ -25,6 +25,7 @@ ROUTER: Final = (
     "elsewhere.js",
     "errors.js",
     "launch.js",
+    "pace.js",
     "queue_event.js",
     "quiet.js",
     "ratelimit.js",
@@ -38,10 +39,10 @@ ROUTER: Final = (
 )
 STATE: Final = (
     "state.js",
-    "collect.js",
     "deliver.js",
     "objects.js",
     "manage.js",
+    "pace.js",
     "queue.js",
     "sql.js",
 )

@@ -12,7 +12,7 @@ const MAIN = PRIVATE + ".js";
 const COLLECT = PRIVATE + "_collect.js";
 const WITNESS = PRIVATE + "_witness.js";
 
-/** Takes V8's `gc` (see collect.js) away before the user's code is there. */
+/** Takes V8's `gc` (see pace.js) away before the user's code is there. */
 const COLLECT_SOURCE = `
 export const collect = globalThis.${PRIVATE}_gc;
 globalThis.${PRIVATE}_gc = undefined;

@@ -1,9 +1,10 @@
 // From a version's id to an isolate that runs it.
 
 import { objects } from "bindings.js";
-import { loadedOne, Pace } from "collect.js";
+import { loadedOne } from "collect.js";
 import { decode, PRIVATE, whenStarted } from "document.js";
 import { LOAD_FAILED, UNAVAILABLE } from "errors.js";
+import { Pace } from "pace.js";
 import { openSite } from "site.js";
 import { forget, slotOf, tick } from "versions.js";
 

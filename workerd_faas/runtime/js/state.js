@@ -6,7 +6,7 @@
 // request is the bundled modules' own protocol, or one of ours (manage.js).
 
 import { deliveries } from "deliver.js"; // First: queues.js reads what it sets.
-import { Pace } from "collect.js";
+import { Pace } from "pace.js";
 import kv from "kv.js";
 import D1 from "d1.js";
 import { manage } from "manage.js";
