@@ -18,10 +18,3 @@ export function collectWhenDue(requests) {
 export function loadedOne() {
   own.loaded();
 }
-
-/** Have the isolate of a version collect. */
-export async function collectIn(entry, env) {
-  entry.pace.begun();
-  const isolate = env.LOADER.get(entry.key, entry.reload);
-  entry.pace.collected(await collect(isolate.getEntrypoint(PRIVATE)));
-}

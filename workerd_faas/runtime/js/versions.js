@@ -1,8 +1,8 @@
 // The versions that are loaded in this cell: loading on first use (launch.js), eviction of what was
 // used longest ago.
 
-import { collectIn, collectWhenDue } from "collect.js";
-import { evict, PRIVATE } from "document.js";
+import { collectWhenDue } from "collect.js";
+import { collect, evict, PRIVATE } from "document.js";
 import { launch, loads } from "launch.js";
 import { listen, listenToAll, louder, watch } from "quiet.js";
 
@@ -220,4 +220,11 @@ export async function health(env, ctx) {
     if (entry.pending > 0) busy.add(entry.function);
   }
   return { loaded: loaded.size, pending, loads: loads(), busy: Array.from(busy) };
+}
+
+/** Have the isolate of a version collect. */
+async function collectIn(entry, env) {
+  entry.pace.begun();
+  const isolate = env.LOADER.get(entry.key, entry.reload);
+  entry.pace.collected(await collect(isolate.getEntrypoint(PRIVATE)));
 }
