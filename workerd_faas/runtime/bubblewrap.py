@@ -18,7 +18,7 @@ import attrs
 
 _ALWAYS: Final = (
     "--die-with-parent", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try",
-    "--hostname", "cell", "--proc", "/proc", "--dev", "/dev",
+    "--proc", "/proc", "--dev", "/dev",
 )  # fmt: skip
 _INSIDE_ALREADY: Final = ("/proc", "/dev")
 _SIGNAL_BASE: Final = 128

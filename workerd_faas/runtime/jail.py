@@ -193,7 +193,13 @@ def _become(uid: int | None) -> None:
         os.setresuid(uid, uid, uid)
     _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_CLEAR_ALL), 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+    try:
+        _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+    except OSError as error:
+        # A filter of our service manager. Who is not root loses them at the next program anyway,
+        # now that none is ambient.
+        if error.errno != _EPERM or os.geteuid() == 0:
+            raise
 
 
 class _Filter(ctypes.Structure):
