@@ -22,7 +22,7 @@ class CountingChecker:
     most: Counter[str] = attrs.Factory(Counter)
     _now: Counter[str] = attrs.Factory(Counter)
 
-    async def check(self, function: str, code: Code) -> CheckReport:
+    async def check(self, function: str, code: Code, account_id: str = "") -> CheckReport:
         """
         See `Checker`.
         """

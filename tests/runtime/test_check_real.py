@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -366,3 +367,88 @@ class ProcessTests(CheckCase):
         assert cells.spare_pid is not None
         os.kill(cells.spare_pid, signal.SIGKILL)
         self.assertEqual((await cells.check("fn", code(GOOD))).handlers, ("fetch",))
+
+
+class KeptTests(CheckCase):
+    """
+    Processes that wait for the next upload of an account.
+    """
+
+    def pids(self) -> set[int]:
+        """
+        The processes that there are.
+        """
+        found = set()
+        for status in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = status.read_bytes().split(b"\0")
+                inside = (status.parent / "cwd").resolve()
+            except OSError:
+                continue
+            if b"workerd" in words[0] and inside.is_relative_to(self.directory):
+                found.add(int(status.parent.name))
+        return found
+
+    async def kept(self, **options: Any) -> tuple[CheckCells, int]:
+        """
+        Check cells of which one has found an upload of "me" good and waits, and its process.
+        """
+        cells = await self.cells(**options)
+        await cells.check("fn", code(GOOD), "me")
+        [pid] = self.pids()
+        return cells, pid
+
+    async def test_uploads_of_one_account_meet_in_one_process(self) -> None:
+        """
+        The next upload of an account is checked where the last one was, one of another is not.
+        """
+        cells, pid = await self.kept()
+        reports = [await cells.check("fn", code(GOOD), "me") for _ in range(3)]
+        self.assertEqual({report.handlers for report in reports}, {("fetch",)})
+        self.assertIn(pid, self.pids())
+        await cells.check("fn", code(GOOD), "you")
+        self.assertEqual(len(self.pids() - {cells.spare_pid}), 2)
+
+    async def test_only_a_fresh_process_refuses(self) -> None:
+        """
+        What is refused where others were checked before is checked once more alone, and both
+        processes end.
+        """
+        cells, pid = await self.kept()
+        with self.assertRaises(Problem) as caught:
+            await cells.check("fn", code("export default { fetch() {} ; nonsense"), "me")
+        self.assertIs(caught.exception.kind, Kind.INVALID_SCRIPT)
+        self.assertIn("at index.js:1", caught.exception.message)
+        await self.until(lambda: not alive(pid))
+        await self.until(lambda: self.pids() <= {cells.spare_pid})
+
+    async def test_a_kept_process_that_died_is_no_loss(self) -> None:
+        """
+        The next upload is checked although the process that waited for it was killed.
+        """
+        cells, pid = await self.kept()
+        os.kill(pid, signal.SIGKILL)
+        report = await cells.check("fn", code(GOOD), "me")
+        self.assertEqual(report.handlers, ("fetch",))
+
+    async def test_few_are_kept_and_not_for_long(self) -> None:
+        """
+        As many wait as shall, each for its time and its number of uploads.
+        """
+        cells, pid = await self.kept(kept=1, kept_for=0.2, uses=2)
+        await cells.check("fn", code(GOOD), "you")
+        await self.until(lambda: not alive(pid))
+        await self.until(lambda: self.pids() == {cells.spare_pid})
+        await cells.check("fn", code(GOOD), "me")
+        await cells.check("fn", code(GOOD), "me")
+        await self.until(lambda: self.pids() == {cells.spare_pid})
+
+    async def test_nothing_is_left_loaded(self) -> None:
+        """
+        A process that has checked many large uploads has the memory of few.
+        """
+        cells, pid = await self.kept()
+        large = code(f"globalThis.much = new Uint8Array(8 << 20).fill(1); {GOOD}")
+        for _ in range(40):
+            await cells.check("fn", large, "me")
+        self.assertIn(pid, self.pids())

@@ -1,28 +1,28 @@
 """
-The upload check: code is loaded once, in a process of its own that has no network.
+The upload check: code is loaded once, in a process that has no network and runs nothing else.
 
-One process is kept ready, so that a check costs milliseconds.
+One process is kept ready, so that a check costs milliseconds. A process that has found an upload
+good waits a while for the next one of the same account; only a fresh one refuses an upload.
 """
 
-import shutil
 import signal
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IDelayedCall, IProcessTransport
 from twisted.logger import Logger
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import CheckReport, Code
 from workerd_faas.domain.upstream import Upstream
-from workerd_faas.runtime import javascript, leftovers, uids, verdict
-from workerd_faas.runtime.cell import Cause, Cell, CellOwner, Death, Times
+from workerd_faas.runtime import javascript, leftovers, verdict
+from workerd_faas.runtime.cell import Cause, Cell, Times
+from workerd_faas.runtime.check_process import WALL_FACTOR, CheckProcess, Kept, Watch
 from workerd_faas.runtime.config import CheckCell, render_check_cell
 from workerd_faas.runtime.probe import SocketProber
 from workerd_faas.runtime.process import CONFIG, MIB, Exit, Launch, ProcessOwner, spawn
-from workerd_faas.runtime.status import cpu_seconds
 from workerd_faas.runtime.unix_http import NoAnswer, ask
 from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.ports import Checker
@@ -30,9 +30,12 @@ from workerd_faas.wire.bundle import load_document_for_check
 
 _LISTEN: Final = Path("h")
 _ATTEMPTS: Final = 2
-_LOOK: Final = 0.1
-_WALL_FACTOR: Final = 3
 _BYTES_PER_SECOND: Final = 32 * MIB
+_SPARE_AFTER: Final = 0.1
+"""
+Seconds from a check to the start of the next spare process: the deploy that it was for is over by
+then, and does not have to share the machine with it.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -46,6 +49,9 @@ class CheckOptions:
         memory: What loading may allocate.
         at_once: How many checks run at once.
         queue: How many may wait for their turn.
+        kept: How many processes wait for the next upload of the account that had the last one.
+        kept_for: How long each of them does.
+        uses: How many uploads one process checks at most.
         times: Bounds of the process's start.
     """
 
@@ -53,78 +59,10 @@ class CheckOptions:
     memory: int = 192 * MIB
     at_once: int = 2
     queue: int = 32
+    kept: int = 4
+    kept_for: float = 30.0
+    uses: int = 50
     times: Times = attrs.Factory(lambda: Times(misses=0, stop=1.0))
-
-
-@attrs.define(eq=False)
-class _Bench:
-    """
-    One check cell and what became of it.
-    """
-
-    directory: Path
-    walls: Walls
-    all: "set[_Bench]"
-    cell: Cell | None = None
-    uid: int | None = None
-    ready: bool = False
-    death: Death | None = None
-    _waiting: "list[Deferred[None]]" = attrs.Factory(list)
-
-    def cell_ready(self, cell: Cell) -> None:
-        """
-        See `CellOwner`.
-        """
-        self.ready = True
-        self._tell()
-
-    def cell_died(self, cell: Cell, death: Death) -> None:
-        """
-        See `CellOwner`.
-        """
-        self.death = death
-        self.all.discard(self)
-        shutil.rmtree(self.directory, ignore_errors=True)
-        uid, self.uid = self.uid, None
-        if self.walls.uids is not None and uid is not None:
-            self.walls.uids.give_back(uid)
-        self._tell()
-
-    def give_directory(self) -> None:
-        """
-        Let the process be a user of its own, if it may.
-
-        Raises:
-            OSError: it cannot.
-        """
-        if self.walls.uids is not None:
-            self.uid = self.walls.uids.take()
-            uids.give(self.directory, self.uid)
-
-    def _tell(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(None)
-
-    async def started(self) -> None:
-        """
-        Returns once the cell is ready or dead.
-        """
-        if not self.ready and self.death is None:
-            await self._wait()
-
-    async def ended(self) -> Death:
-        """
-        Returns once the cell is dead.
-        """
-        while self.death is None:
-            await self._wait()
-        return self.death
-
-    async def _wait(self) -> None:
-        one: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(one)
-        await one
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -143,12 +81,19 @@ class CheckCells:
     walls: Walls = attrs.Factory(Walls)
     _turns: DeferredSemaphore = attrs.field(init=False)
     _sources: tuple[tuple[str, str], ...] = ()
-    _spare: _Bench | None = None
-    _benches: set[_Bench] = attrs.Factory(set)
+    _spare: CheckProcess | None = None
+    _soon: IDelayedCall | None = None
+    _kept: Kept = attrs.field(init=False)
+    _benches: set[CheckProcess] = attrs.Factory(set)
     _made: int = 0
     _stopped: bool = False
 
     _log = Logger()
+
+    @_kept.default
+    def _nobody(self) -> Kept:
+        options = self.options
+        return Kept(self.reactor, most=options.kept, seconds=options.kept_for, uses=options.uses)
 
     @_turns.default
     def _all_turns(self) -> DeferredSemaphore:
@@ -168,6 +113,10 @@ class CheckCells:
         """
         self._stopped = True
         self._spare = None
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        self._kept.clear()
         for bench in tuple(self._benches):
             await self._end(bench)
 
@@ -193,11 +142,14 @@ class CheckCells:
             self.binary = before
             said = " ".join(bench.death.last_words) or bench.death.cause.value
             raise _unavailable(f"{binary} does not start: {said[:500]}")
-        spare, self._spare = self._spare, bench
-        if spare is not None and spare.death is None:
-            await self._end(spare)
+        old = self._kept.clear()
+        if self._spare is not None:
+            old.append(self._spare)
+        self._spare = bench
+        for each in old:
+            await self._end(each)
 
-    async def check(self, function: str, code: Code) -> CheckReport:
+    async def check(self, function: str, code: Code, account_id: str = "") -> CheckReport:
         """
         See `Checker`.
         """
@@ -207,38 +159,66 @@ class CheckCells:
             raise _unavailable("Too many uploads are being checked.")
         await self._turns.acquire()
         try:
-            for _ in range(_ATTEMPTS):
-                report = await self._check(document)
-                if report is not None:
-                    return report
+            return await self._check(document, account_id)
         finally:
             self._turns.release()
+
+    async def _check(self, document: bytes, account_id: str) -> CheckReport:
+        kept = self._kept.take(account_id)
+        if kept is not None:
+            try:
+                report = await self._check_in(kept, document, account_id)
+            except Problem as problem:
+                self._log.info("checked once more, alone: {problem}", problem=str(problem))
+            else:
+                if report is not None:
+                    return report
+        for _ in range(_ATTEMPTS):
+            bench = self._take()
+            try:
+                await bench.started()
+                report = await self._check_in(bench, document, account_id)
+            finally:
+                self._make_spare_soon()
+            if report is not None:
+                return report
         raise _unavailable("The process that checks uploads was killed.")
 
-    async def _check(self, document: bytes) -> CheckReport | None:
-        bench = self._take()
+    async def _check_in(
+        self, bench: CheckProcess, document: bytes, account_id: str
+    ) -> CheckReport | None:
+        report = None
         try:
-            await bench.started()
             if bench.cell is None or bench.death is not None:
                 self._log.error("the check cell did not start: {death}", death=bench.death)
                 raise _unavailable("The process that checks uploads did not start.")
-            return await self._load(bench, bench.cell, document)
+            report = await self._load(bench, bench.cell, document)
+            return report
         finally:
-            if bench.cell is not None:
-                bench.cell.kill(Cause.ASKED)
-            if self._spare is None and not self._stopped:
-                self._spare = self._make()
+            if report is None or self._stopped:
+                bench.kill()
+            else:
+                self._kept.keep(bench, account_id)
 
-    async def _load(self, bench: _Bench, cell: Cell, document: bytes) -> CheckReport | None:
+    def _make_spare_soon(self) -> None:
+        if self._spare is None and self._soon is None and not self._stopped:
+            self._soon = self.reactor.callLater(_SPARE_AFTER, self._make_spare)
+
+    def _make_spare(self) -> None:
+        self._soon = None
+        if self._spare is None:
+            self._spare = self._make()
+
+    async def _load(self, bench: CheckProcess, cell: Cell, document: bytes) -> CheckReport | None:
         """
         None when somebody else killed the process: that says nothing of the code.
         """
         allowed = self.options.load + len(document) / _BYTES_PER_SECOND
-        watch = _Watch(self.reactor, cell, allowed)
+        watch = Watch(self.reactor, cell, allowed)
         watch.start()
         socket = Path(cell.upstream.address)
         try:
-            answer = await ask(self.reactor, socket, {}, document, allowed * _WALL_FACTOR + 1)
+            answer = await ask(self.reactor, socket, {}, document, allowed * WALL_FACTOR + 1)
         except NoAnswer:
             # It is dead, is dying, or the watch is about to end it.
             death = await bench.ended()
@@ -253,7 +233,7 @@ class CheckCells:
             self._log.error("the check cell answered nonsense: {error}", error=str(error))
             raise _unavailable("The upload could not be checked.") from error
 
-    def _take(self) -> _Bench:
+    def _take(self) -> CheckProcess:
         if self._stopped:
             raise _unavailable("The platform is stopping.")
         spare, self._spare = self._spare, None
@@ -261,7 +241,7 @@ class CheckCells:
             return spare
         return self._make()
 
-    def _make(self) -> _Bench:
+    def _make(self) -> CheckProcess:
         self._made += 1
         directory = self.directory / f"k{self._made}"
         listen = directory / _LISTEN
@@ -282,7 +262,7 @@ class CheckCells:
             bench.give_directory()
             return spawn(self.reactor, attrs.evolve(launch, uid=bench.uid), process)
 
-        bench = _Bench(directory, self.walls, self._benches)
+        bench = CheckProcess(directory, self.walls, self._benches)
         bench.cell = Cell(
             reactor=self.reactor,
             label=f"check cell {self._made}",
@@ -296,51 +276,13 @@ class CheckCells:
         bench.cell.start()
         return bench
 
-    async def _end(self, bench: _Bench) -> None:
-        if bench.cell is not None:
-            bench.cell.kill(Cause.ASKED)
+    async def _end(self, bench: CheckProcess) -> None:
+        bench.kill()
         await bench.ended()
-
-
-@attrs.define(eq=False)
-class _Watch:
-    """
-    Kills a cell that has used up its time.
-    """
-
-    reactor: Any
-    cell: Cell
-    allowed: float
-    _until: float = 0.0
-    _cpu_before: float = 0.0
-    _next: IDelayedCall | None = None
-
-    def start(self) -> None:
-        """
-        The time begins now.
-        """
-        self._until = self.reactor.seconds() + _WALL_FACTOR * self.allowed
-        self._cpu_before = cpu_seconds(self.cell.pid)
-        self._next = self.reactor.callLater(self.allowed, self._look)
-
-    def stop(self) -> None:
-        """
-        It has ended in time, or not.
-        """
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-
-    def _look(self) -> None:
-        used = cpu_seconds(self.cell.pid) - self._cpu_before
-        if used >= self.allowed or self.reactor.seconds() >= self._until:
-            self.cell.kill(Cause.OVER_LIMIT)
-        else:
-            self._next = self.reactor.callLater(_LOOK, self._look)
 
 
 def _unavailable(message: str) -> Problem:
     return Problem(kind=Kind.UNAVAILABLE, message=message, retry_after=1)
 
 
-_check_owner: type[CellOwner] = _Bench
 _check_checker: type[Checker] = CheckCells

@@ -4,6 +4,7 @@ The configuration of a cell as text in Cap'n Proto's language. Pure: values in, 
 Everything that varies is a string literal made by `quoted`, so no value can end its quotes.
 """
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -156,14 +157,19 @@ const config :Workerd.Config = (
 """
 
 
-def _worker(modules: Iterable[tuple[str, str]], bindings: Iterable[str]) -> str:
-    listed = ", ".join(_module(name, text) for name, text in modules)
+def _worker(modules: tuple[tuple[str, str], ...], bindings: Iterable[str]) -> str:
     return (
-        f'(name = "main", worker = (modules = [{listed}], '
+        f'(name = "main", worker = (modules = [{_modules(modules)}], '
         f"compatibilityDate = {quoted(_COMPATIBILITY_DATE)}, "
         f"compatibilityFlags = [{_FLAGS}], "
         f"bindings = [{', '.join(bindings)}]))"
     )
+
+
+@functools.lru_cache(8)
+def _modules(modules: tuple[tuple[str, str], ...]) -> str:
+    # The same for all cells of a kind, and long.
+    return ", ".join(_module(name, text) for name, text in modules)
 
 
 def _module(name: str, text: str) -> str:

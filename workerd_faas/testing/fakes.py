@@ -49,7 +49,7 @@ class AcceptingChecker:
 
     seen: list[tuple[str, Code]] = attrs.Factory(list)
 
-    async def check(self, function: str, code: Code) -> CheckReport:
+    async def check(self, function: str, code: Code, account_id: str = "") -> CheckReport:
         """
         See `usecases.ports.Checker.check`.
         """
@@ -65,7 +65,7 @@ class RefusingChecker:
 
     message: str = "Uncaught SyntaxError: Unexpected identifier\n  at index.js:1:1"
 
-    async def check(self, function: str, code: Code) -> CheckReport:
+    async def check(self, function: str, code: Code, account_id: str = "") -> CheckReport:
         """
         See `usecases.ports.Checker.check`.
         """

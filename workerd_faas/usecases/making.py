@@ -159,7 +159,8 @@ class VersionMaker:
             return _NOTHING_TO_CHECK
         plain = await self.secrets.reveal(code.bindings)
         check_env_size(plain, self.limits)
-        return await self.checker.check(target.function, attrs.evolve(code, bindings=plain))
+        whole = attrs.evolve(code, bindings=plain)
+        return await self.checker.check(target.function, whole, target.account_id)
 
 
 def _run(modules: Sequence[Module]) -> tuple[Module, ...]:

@@ -417,9 +417,10 @@ class Checker(Protocol):
     Loads an upload once, in a process of its own, before it is accepted.
     """
 
-    async def check(self, function: str, code: Code) -> CheckReport:
+    async def check(self, function: str, code: Code, account_id: str = "") -> CheckReport:
         """
-        Load `code` within the bounds.
+        Load `code` within the bounds. Uploads of one account (not of nobody, "") may meet in one
+        process, one after the other.
 
         Raises:
             Problem: `INVALID_SCRIPT` with the message and the position in the user's file when it

@@ -1,19 +1,21 @@
-// The Worker inside a check cell: loads one upload, once, and says what became of it.
+// The Worker inside a check cell: loads an upload, once, and says what became of it.
 //
-// The code it loads has no network, no bindings but its own, and the process ends afterwards.
+// The code it loads has no network and no bindings but its own. After a bad upload the process ends.
 
-import { decode, handlersOf, PRIVATE, whenStarted } from "document.js";
+import { decode, evict, handlersOf, PRIVATE, whenStarted } from "document.js";
 
 const HANDLERS_CHARACTERS = 64 * 1024;
 
+let checks = 0;
+
 export default {
-  async fetch(request, env) {
+  async fetch(request, env, ctx) {
     if (request.cf?.probe) return Response.json({});
-    return Response.json(await check(await request.arrayBuffer(), env));
+    return Response.json(await check(await request.arrayBuffer(), env, ctx));
   },
 };
 
-async function check(buffer, env) {
+async function check(buffer, env, ctx) {
   let code;
   try {
     let header;
@@ -26,11 +28,12 @@ async function check(buffer, env) {
   code.globalOutbound = null;
   const begin = performance.now();
   try {
-    const entrypoint = env.LOADER.get("upload", () => code).getEntrypoint(PRIVATE);
+    const entrypoint = env.LOADER.get(`upload/${++checks}`, () => code).getEntrypoint(PRIVATE);
     await whenStarted(entrypoint);
     const startup = performance.now() - begin;
     const handlers = await handlersOf(entrypoint);
     if (handlers.length > HANDLERS_CHARACTERS) return { error: "Error: too many exports." };
+    ctx.waitUntil(evict(entrypoint));
     return { startup_ms: Math.ceil(startup), handlers };
   } catch (error) {
     return { error: String(error?.message ?? error) };
