@@ -76,7 +76,15 @@ from workerd_faas.runtime.site_files import SiteFiles, find_asset_worker
 from workerd_faas.runtime.state.dispatch import CellDispatch
 from workerd_faas.runtime.state.fleet import StateFleet, StateOptions
 from workerd_faas.settings.model import Settings
-from workerd_faas.stages import ApiStage, IngressStage, LoginStage, StoreStage, WelcomeStage
+from workerd_faas.stages import (
+    ApiStage,
+    IngressStage,
+    LoginStage,
+    Meanwhile,
+    StopMeanwhile,
+    StoreStage,
+    WelcomeStage,
+)
 from workerd_faas.store import keyfile
 from workerd_faas.store.assets import AssetDirectory
 from workerd_faas.store.bundles import BundleDirectory
@@ -664,6 +672,7 @@ class _Assembly:
             access_log=settings.access_log,
         )
         directory = DirectoryStage(self.data, self.own, leftovers.clear)
+        queues, schedules = Meanwhile(self.queues), Meanwhile(self.scheduler)
         stages: list[tuple[str, Stage]] = [
             ("directory", directory),
             ("store", StoreStage(self.database, self.catalog, self.bundles, self.routes)),
@@ -680,8 +689,8 @@ class _Assembly:
             ("cells", self.fleet),
             ("policies", self.policies),
             ("openings", self.openings),
-            ("queues", self.queues),
-            ("schedules", self.scheduler),
+            ("queues", queues),
+            ("schedules", schedules),
             ("jobs", self.jobs),
             ("sites", self.site_sweeper),
             ("login", LoginStage(self.relying_party)),
@@ -692,6 +701,7 @@ class _Assembly:
                 ("welcome", WelcomeStage(self.catalog, self.identity, self.workers, self.clock))
             )
         stages.append(("ingress", IngressStage(ingress, settings)))
+        stages.append(("background", StopMeanwhile((queues, schedules))))
         # Stopped first: those who watch would else be waited for.
         stages.append(("tails", self.tails))
         manager = ServiceManager.from_environment(self.reactor, os.environ)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.web.server import Site
@@ -16,7 +16,7 @@ from workerd_faas.ingress import descriptors
 from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.ingress.listen import ListenError
 from workerd_faas.ingress.service import Ingress
-from workerd_faas.lifecycle import StartRefused
+from workerd_faas.lifecycle import Stage, StartRefused
 from workerd_faas.oidc.relyingparty import RelyingParty
 from workerd_faas.settings.model import Settings
 from workerd_faas.store.bundles import BundleDirectory
@@ -63,6 +63,62 @@ class StoreStage:
         See `lifecycle.Stage.stop`.
         """
         await self.database.stop()
+
+
+@attrs.define(eq=False)
+class Meanwhile:
+    """
+    A stage whose stop may begin before its turn, so that it takes no time of its own.
+    """
+
+    stage: Stage
+    _stopping: "Deferred[None] | None" = None
+
+    def begin_stop(self) -> None:
+        """
+        Stop without waiting.
+        """
+        if self._stopping is None:
+            self._stopping = Deferred.fromCoroutine(_stopped(self.stage))
+
+    async def start(self) -> None:
+        """
+        See `lifecycle.Stage.start`.
+        """
+        await self.stage.start()
+
+    async def stop(self) -> None:
+        """
+        See `lifecycle.Stage.stop`.
+        """
+        self.begin_stop()
+        assert self._stopping is not None
+        await self._stopping
+
+
+async def _stopped(stage: Stage) -> None:
+    await stage.stop()
+
+
+@attrs.frozen
+class StopMeanwhile:
+    """
+    Where the stops begin.
+    """
+
+    stages: tuple[Meanwhile, ...]
+
+    async def start(self) -> None:
+        """
+        See `lifecycle.Stage.start`.
+        """
+
+    async def stop(self) -> None:
+        """
+        See `lifecycle.Stage.stop`.
+        """
+        for stage in self.stages:
+            stage.begin_stop()
 
 
 @attrs.frozen
