@@ -98,6 +98,7 @@ class State:
     codes: dict[str, dict[str, str]] = attrs.Factory(dict)
     accounts: list[tuple[str, str]] = attrs.Factory(lambda: [(ACCOUNT, "ada")])
     sessions: list[dict[str, Any]] = attrs.Factory(list)
+    queues: dict[str, list[dict[str, Any]]] = attrs.Factory(dict)
     faults: list[tuple[str, int, dict[str, str]]] = attrs.Factory(list)
     check: Callable[[list[Uploaded]], None] = lambda parts: None
     lifetime: int = 3600
@@ -430,11 +431,42 @@ def api(state: State, request: Request) -> Any:
         case ("DELETE", ["user", "sessions", session]):
             state.sessions = [each for each in state.sessions if each["id"] != session]
             return None
+        case (_, ["accounts", _, "queues", *rest]):
+            return queues(state, request, rest)
         case (_, ["accounts", account, "workers", "scripts", *rest]):
             if account not in [id_ for id_, _ in state.accounts]:
                 raise Refused(403, 10000, "not yours")
             return scripts(state, request, rest)
     raise Refused(404, 7000, "No route")
+
+
+def queues(state: State, request: Request, rest: list[str]) -> Any:
+    """
+    Queues and their consumers; a queue's id is its name with a prefix.
+    """
+    if not rest:
+        found = [
+            {"queue_id": f"id-{name}", "queue_name": name, "consumers": consumers}
+            for name, consumers in state.queues.items()
+        ]
+        number = int(request.query.get("page", "1"))
+        items = found[number - 1 : number]
+        return Page(items, {"page": number, "per_page": 1, "total_count": len(found)})
+    consumers = state.queues[rest[0].removeprefix("id-")]
+    document = json.loads(request.body)
+    consumer = {
+        "consumer_id": "c1",
+        "script": document["script_name"],
+        "settings": document["settings"],
+        "dead_letter_queue": document.get("dead_letter_queue"),
+    }
+    if (request.method, rest[1:]) == ("PUT", ["consumers", "c1"]):
+        consumers[:] = [consumer]
+    elif (request.method, rest[1:]) == ("POST", ["consumers"]) and not consumers:
+        consumers.append(consumer)
+    else:
+        raise Refused(400, 11004, "the queue has a consumer already")
+    return consumer
 
 
 def tokens(state: State, request: Request, rest: list[str]) -> Any:

@@ -7,15 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.support import ROOT, write_files
+from tests.cli.support import write_files
+from workerd_faas.cli.config.consumers import QueueConsumer
 from workerd_faas.cli.config.files import load_config
-from workerd_faas.cli.config.keys import (
-    INHERITED,
-    NOT_INHERITED,
-    SILENT,
-    TOP_LEVEL_ONLY,
-    UNSUPPORTED,
-)
 from workerd_faas.cli.config.project import Project, read_project
 from workerd_faas.cli.failure import Exit, Failure
 
@@ -73,7 +67,7 @@ def test_all_that_we_use(work: Path) -> None:
             "dev": {"port": 1},
         },
     )
-    assert warnings == []
+    assert (warnings, project.remarks) == ([], ())
     assert project.main == work / "src/index.ts"
     assert project.module_root == work / "src"
     assert project.tsconfig == work / "tsconfig.json"
@@ -90,7 +84,7 @@ def test_environment_inherits_what_wrangler_inherits(work: Path) -> None:
     """
     Inherited keys come from the top level, others do not, and the name gets a suffix.
     """
-    project, warnings = read(
+    project, _ = read(
         work,
         {
             "name": "hello",
@@ -109,7 +103,7 @@ def test_environment_inherits_what_wrangler_inherits(work: Path) -> None:
     assert project.main == work / "index.js"
     assert list(project.bindings) == [{"name": "A", "type": "plain_text", "text": "staging"}]
     assert project.define == {}
-    assert sorted(warnings) == [
+    assert sorted(project.remarks) == [
         "define is set at the top level but not in env.staging, which does not inherit it",
         "env.staging.vars lacks B, which the top level has; vars is not inherited",
         "kv_namespaces is set at the top level but not in env.staging, which does not inherit it",
@@ -145,7 +139,9 @@ def test_environment_without_any_section_uses_the_top_level(work: Path) -> None:
     Without any `env` the top level serves, with the suffixed name and all its variables.
     """
     project, warnings = read(work, {"name": "a", "vars": {"X": "1"}}, "prod")
-    assert (project.name, len(project.bindings), len(warnings)) == ("a-prod", 1, 1)
+    assert (project.name, len(project.bindings)) == ("a-prod", 1)
+    (warning,) = warnings
+    assert "'prod'" in warning and "'a-prod'" in warning
 
 
 def test_every_mistake_is_told_at_once_with_its_key(work: Path) -> None:
@@ -190,32 +186,85 @@ def test_unsupported_keys_are_warned_of_by_name(work: Path) -> None:
     """
     What we do not support is named with what that means; a typing mistake is named too.
     """
-    _, warnings = read(
+    project, warnings = read(
         work,
         {
             "name": "a",
             "routes": ["x"],
             "nmae": "b",
-            "env": {"e": {"placement": {}, "alias": {}, "legacy_env": True}},
+            "kv_namespaces": [],
+            "env": {
+                "e": {
+                    "placement": {"mode": "smart"},
+                    "alias": {"a": "b"},
+                    "legacy_env": True,
+                    "kv_namespaces": [{"binding": "KV", "id": "1", "idd": "2"}],
+                }
+            },
         },
         "e",
     )
-    assert [warning.split(" ")[0] for warning in warnings] == [
+    assert warnings == []
+    assert [remark.split(" ")[0] for remark in project.remarks] == [
         "routes",
         "nmae",
         "env.e.placement",
         "env.e.alias",
+        "env.e.kv_namespaces[0].idd",
     ]
 
 
-def test_every_key_of_wrangler_is_known() -> None:
+def test_what_asks_for_nothing_is_not_warned_of(work: Path) -> None:
     """
-    No key of the pinned Wrangler's schema is taken for a typing mistake.
+    Values with which it is here as at Cloudflare, and empty ones, go without a word.
     """
-    schema = json.loads((ROOT / "node_modules/wrangler/config-schema.json").read_bytes())
-    keys = set(schema["definitions"]["RawConfig"]["properties"])
-    known = INHERITED | NOT_INHERITED | SILENT | TOP_LEVEL_ONLY | set(UNSUPPORTED)
-    assert keys - known == set()
+    quiet = {"workers_dev": True, "preview_urls": True, "first_party_worker": False, "routes": []}
+    assert read(work, {"name": "a", **quiet})[0].remarks == ()
+    loud = {"workers_dev": False, "preview_urls": False, "first_party_worker": True}
+    remarks = read(work, {"name": "a", **loud})[0].remarks
+    assert [remark.split(" ")[0] for remark in remarks] == list(loud)
+
+
+def test_settings_are_passed_on(work: Path) -> None:
+    """
+    What the server has to decide about is sent as it stands, if it asks for anything.
+    """
+    given = {
+        "limits": {"cpu_ms": 5},
+        "logpush": False,
+        "unsafe": {"metadata": {"x": 1}, "bindings": [{"name": "U", "type": "odd", "y": 2}]},
+    }
+    project, _ = read(work, {"name": "a", **given})
+    assert project.settings == {"limits": {"cpu_ms": 5}, "x": 1}
+    assert project.bindings == ({"name": "U", "type": "odd", "y": 2},)
+    inherited, _ = read(work, {"name": "a", **given, "env": {"e": {}}}, "e")
+    assert inherited.settings == {"limits": {"cpu_ms": 5}}
+
+
+def test_consumers_of_queues(work: Path) -> None:
+    """
+    Consumers have the numbers of the API; mistakes in them are told by their keys.
+    """
+    entry = {"queue": "q", "max_batch_timeout": 1.5, "max_retries": 3, "dead_letter_queue": "d"}
+    project, _ = read(work, {"queues": {"consumers": [entry, {"queue": "r"}]}})
+    assert project.consumers == (
+        QueueConsumer(
+            queue="q",
+            dead_letter_queue="d",
+            settings={"max_wait_time_ms": 1500, "max_retries": 3},
+        ),
+        QueueConsumer(queue="r"),
+    )
+    assert read(work, {"queues": {}})[0].consumers == ()
+    assert read(work, {})[0].consumers is None
+    wrong = [{"type": "http_pull", "queue": "q"}, {"max_retries": True}]
+    assert sorted(
+        line.split(" ")[0] for line in problems(work, {"queues": {"consumers": wrong}})
+    ) == [
+        "queues.consumers[0].type",
+        "queues.consumers[1].max_retries",
+        "queues.consumers[1].queue",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -331,7 +380,7 @@ def test_schedules_and_tail_consumers(work: Path) -> None:
     """
     `triggers` holds in environments that do not set it; `tail_consumers` must be repeated.
     """
-    project, warnings = read(
+    project, _ = read(
         work,
         {
             "name": "a",
@@ -343,7 +392,7 @@ def test_schedules_and_tail_consumers(work: Path) -> None:
     )
     assert project.crons == ("*/5 * * * *", "0 0 * * MON#1")
     assert project.tail_consumers == ()
-    assert any("tail_consumers" in warning for warning in warnings)
+    assert any("tail_consumers" in remark for remark in project.remarks)
 
 
 def test_a_schedule_that_cannot_be_is_told_before_anything_is_sent(work: Path) -> None:

@@ -275,17 +275,85 @@ def test_console_script_deploys(project: Cli, server: State) -> None:
 
 def test_without_a_configuration(cli: Cli, server: State) -> None:
     """
-    Everything can be said on the command line; what is missing is named one after the other.
+    Everything can be said on the command line; else it is said that there is no configuration,
+    what is missing, and what to do.
     """
     cli.log_in()
     cli.write({"w.js": "export default {};"})
-    assert "entry point" in cli("deploy", "--name=x", "--compatibility-date=2026-11-01").err
-    assert "no name" in cli("deploy", "w.js").err
+    done = cli("deploy")
+    assert done.status == 4
+    first, *lines = done.err.splitlines()
+    assert "no wrangler.jsonc, wrangler.json or wrangler.toml here or above" in first
+    assert [line.split()[0] for line in lines] == ["name", "main", "compatibility_date", "next:"]
+    assert "wrkst init" in lines[-1]
     done = cli("deploy", "w.js", "--name=x")
     assert done.status == 4 and "compatibility_date" in done.err
+    assert cli("deploy", "nothing.js", "--name=x").status == 2
     done = cli("deploy", "w.js", "--name=x", "--compatibility-date=2026-11-01")
     assert done.status == 0, done.err
     assert [part.name for part in server.uploads[0]] == ["metadata", "w.js", "w.js.map"]
+
+
+def test_all_mistakes_at_once(project: Cli, server: State) -> None:
+    """
+    What is wrong and what is missing is told together, by the key, with the status of a project.
+    """
+    project.write({"wrangler.jsonc": '{"name": "Not A Label", "main": "gone.ts", "minify": 1}'})
+    done = project("deploy")
+    assert done.status == 4
+    keys = [line.split()[0] for line in done.err.splitlines()[1:]]
+    assert keys == ["minify", "name", "main", "compatibility_date"]
+    assert "not there: gone.ts" in done.err
+    assert project("versions", "list", "--name", "hello").status == 1
+    assert server.uploads == []
+
+
+def test_a_wrong_key_is_told_once(project: Cli) -> None:
+    """
+    A key with a wrong value is not said to be missing as well.
+    """
+    project.write({"wrangler.jsonc": '{"name": 1, "main": "src/index.ts"}'})
+    told = project("deploy").err
+    assert told.count("name should be a string") == 1 and "name is missing" not in told
+
+
+def test_limits_are_for_the_server_to_decide(project: Cli, server: State) -> None:
+    """
+    `limits` is sent with the upload, and the server's refusal ends the deploy.
+    """
+
+    def check(parts: list[Uploaded]) -> None:
+        if "limits" in json.loads(parts[0].content):
+            raise Refused(400, 10023, "metadata.limits: not supported yet.")
+
+    server.check = check
+    project.write({"wrangler.jsonc": CONFIG.replace("{", '{ "limits": {"cpu_ms": 50},', 1)})
+    done = project("deploy")
+    assert (done.status, "metadata.limits" in done.err) == (1, True)
+    assert server.scripts == {}
+
+
+def test_what_makes_no_difference_is_told_by_deploys_alone(project: Cli) -> None:
+    """
+    A deploy warns of keys that make no difference, other commands do not.
+    """
+    added = '{ "observability": {"enabled": true}, "workers_dev": false,'
+    project.write({"wrangler.jsonc": CONFIG.replace("{", added, 1)})
+    done = project("deploy")
+    assert done.status == 0
+    assert "observability makes no difference here: logs are always kept: `wrkst logs`" in done.err
+    assert "wrangler.jsonc: workers_dev makes no difference here" in done.err
+    assert project("versions", "list").err == ""
+
+
+def test_an_environment_that_is_not_there(project: Cli, server: State) -> None:
+    """
+    Without any `env`, --env makes another function, and says which with a warning.
+    """
+    done = project("deploy", "--env", "stagin")
+    assert done.status == 0
+    assert "'stagin'" in done.err and "'hello-stagin'" in done.err
+    assert list(server.scripts) == ["hello-stagin"]
 
 
 def test_servers_remarks_are_shown(project: Cli, server: State) -> None:

@@ -1,13 +1,14 @@
 """docs/wrkst.md says what the program does."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
+import pytest
 
 from tests.cli.support import ROOT
 from workerd_faas.cli.bundle.binary import MINIMUM
-from workerd_faas.cli.config.keys import INHERITED, TOP_LEVEL_ONLY
+from workerd_faas.cli.config.keys import PASSED_ON, REFUSED, SUPPORTED, TOP_LEVEL_ONLY
 from workerd_faas.cli.config.project import DEFAULT_DATE
 from workerd_faas.cli.failure import Exit
 from workerd_faas.cli.root import cli
@@ -49,7 +50,16 @@ def test_every_supported_key_is_told() -> None:
     """
     (line,) = (line for line in TEXT.splitlines() if line.startswith("Supported: "))
     told = {key.partition(".")[0] for key in re.findall(r"`([a-z_.]+)`", line)}
-    assert told == INHERITED | TOP_LEVEL_ONLY | {"vars", "define", "tail_consumers"}
+    assert told == SUPPORTED | TOP_LEVEL_ONLY | {"vars", "define", "tail_consumers", "queues"}
+
+
+@pytest.mark.parametrize(("begin", "keys"), [("Sent ", PASSED_ON), ("Refused", REFUSED)])
+def test_other_keys_are_told(begin: str, keys: Mapping[str, object]) -> None:
+    """
+    The keys that are passed on, and those that are refused here, are all named.
+    """
+    (line,) = (line for line in TEXT.splitlines() if line.startswith(begin) and "key" in line)
+    assert set(re.findall(r"`([a-z_]+)`", line)) == keys.keys()
 
 
 def test_versions_and_dates() -> None:

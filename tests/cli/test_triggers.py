@@ -92,3 +92,64 @@ def test_the_last_run_is_shown(project: Cli, server: State) -> None:
     }
     out = project("triggers", "list").out
     assert "timed_out: It was ended after 900 s. (made up for runs missed since" in out
+
+
+def test_deploy_sets_what_is_consumed(project: Cli, server: State) -> None:
+    """
+    A deploy makes the function a consumer, a further one changes how, and says so.
+    """
+    server.queues = {"other": [], "jobs": [], "dead": []}
+    consumer = {"queue": "jobs", "max_batch_size": 5, "dead_letter_queue": "dead"}
+    configure(project, queues={"consumers": [consumer]})
+    done = project("deploy", "--json")
+    assert (done.status, done.json["consumers"]) == (0, ["jobs"]), done.err
+    (found,) = server.queues["jobs"]
+    assert (found["script"], found["settings"]) == ("hello", {"batch_size": 5})
+    assert found["dead_letter_queue"] == "dead"
+    configure(project, queues={"consumers": [{"queue": "jobs", "max_batch_timeout": 2}]})
+    assert "consumer of queue jobs" in project("triggers", "deploy").err
+    (found,) = server.queues["jobs"]
+    assert found["settings"] == {"max_wait_time_ms": 2000}
+    assert server.queues["other"] == []
+
+
+def test_a_missing_queue_is_told_before_anything_is_sent(project: Cli, server: State) -> None:
+    """
+    A consumer of a queue that is not there keeps the deploy from being sent, and says what to do.
+    """
+    configure(project, queues={"consumers": [{"queue": "jobs"}]})
+    done = project("deploy")
+    assert (done.status, server.uploads) == (4, [])
+    assert "'jobs'" in done.err and "wrkst queues create jobs" in done.err
+
+
+def test_a_consumer_that_is_not_named_any_more(project: Cli, server: State) -> None:
+    """
+    What is no longer in the configuration goes on, as with Wrangler, with a warning.
+    """
+    server.queues = {"jobs": []}
+    configure(project, queues={"consumers": [{"queue": "jobs"}]})
+    assert project("deploy").status == 0
+    configure(project, queues={"consumers": []})
+    done = project("deploy")
+    assert "still consumes the queue 'jobs'" in done.err
+    assert len(server.queues["jobs"]) == 1
+
+
+def test_versions_consume_nothing(project: Cli, server: State) -> None:
+    """
+    `versions upload` changes no consumer, and asks for no queue.
+    """
+    configure(project, queues={"consumers": [{"queue": "jobs"}]})
+    assert project("versions", "upload").status == 0
+
+
+def test_a_refused_consumer_is_told(project: Cli, server: State) -> None:
+    """
+    When another function consumes the queue, the deploy stands and says what is not set.
+    """
+    server.queues = {"jobs": [{"consumer_id": "c0", "script": "another"}]}
+    configure(project, queues={"consumers": [{"queue": "jobs"}]})
+    done = project("deploy")
+    assert done.status == 1
+    assert "hello is there" in done.err and "wrkst triggers deploy" in done.err

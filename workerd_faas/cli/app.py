@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from workerd_faas.cli.client.http import Http
     from workerd_faas.cli.client.oauth import OAuth
     from workerd_faas.cli.client.scripts import AccountRef, ScriptsApi, UserApi
-    from workerd_faas.cli.config.project import Project
+    from workerd_faas.cli.config.project import Check, Project
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -156,9 +156,14 @@ class App:
         number = click.prompt("Account", type=click.IntRange(1, len(accounts)), err=True)
         return accounts[number - 1]
 
-    def project(self, config: Path | None, environment: str | None) -> "Project":
+    def project(
+        self, config: Path | None, environment: str | None, check: "Check | None" = None
+    ) -> "Project":
         """
         The project that the working directory is in; its warnings are shown.
+
+        Args:
+            check: What more is needed of it than to be right.
 
         Raises:
             Failure: its configuration is wrong.
@@ -168,7 +173,7 @@ class App:
 
         found = load_config(config, Path.cwd())
         chosen = environment if environment is not None else self.environ.get("CLOUDFLARE_ENV")
-        project, warnings = read_project(found, chosen or None)
+        project, warnings = read_project(found, chosen or None, check)
         for warning in warnings:
             warn(f"{found.label}: {warning}")
         return project

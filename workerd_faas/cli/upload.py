@@ -41,16 +41,19 @@ def upload_form(
     keep_variables: bool,
     annotations: Annotations,
     tail_consumers: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
     assets: Mapping[str, Any] | None = None,
 ) -> Form:
     """
     What is sent.
 
     Args:
+        settings: Further keys, as they stand.
         worker: None for a site without code, which has no bindings either.
         assets: The completion token of the site's upload session, and its configuration.
     """
     metadata: dict[str, Any] = {
+        **(settings or {}),
         "compatibility_date": compatibility_date,
         "compatibility_flags": list(compatibility_flags),
         "annotations": annotations.document(),

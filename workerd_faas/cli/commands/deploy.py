@@ -1,7 +1,7 @@
 """`wrkst deploy` and `wrkst versions upload`: build, check, send, show."""
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from workerd_faas.cli.assets.site import collect_site
 from workerd_faas.cli.bundle.choose import build_worker, run_build_command
 from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.client.api import SCRIPT_INVALID, ApiError
-from workerd_faas.cli.client.scripts import Record, ScriptsApi
+from workerd_faas.cli.commands.deploy_triggers import Triggers
 from workerd_faas.cli.commands.upload_options import Options, upload_options
 from workerd_faas.cli.commands.upload_report import (
     built,
@@ -25,6 +25,7 @@ from workerd_faas.cli.commands.upload_report import (
 )
 from workerd_faas.cli.config.assets import Assets
 from workerd_faas.cli.config.bindings import assets_binding, variables
+from workerd_faas.cli.config.files import shown
 from workerd_faas.cli.config.project import DEFAULT_DATE, Project
 from workerd_faas.cli.failure import Failure, project_failure, usage
 from workerd_faas.cli.terminal import note, show_json, warn, working
@@ -80,8 +81,15 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
     Raises:
         Failure: something is wrong; nothing has changed on the server then, unless it says so.
     """
-    project = _with_options(app.project(options.config, options.environment), options)
-    name, date = _checked_name(project), _checked_date(project)
+    project = app.project(
+        options.config,
+        options.environment,
+        lambda configured: _lacks(_with_options(configured, options), options),
+    )
+    for remark in project.remarks:
+        warn(f"{shown(project.config_path)}: {remark}")
+    project = _with_options(project, options)
+    name, date = _given(project.name), _given(project.compatibility_date)
     alias = None if options.alias is None else _checked(check_alias, options.alias)
     with working("building"):
         worker = _build(project, options, app)
@@ -102,6 +110,7 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
             note("--dry-run: nothing was sent")
         return
     scripts = app.scripts(project.account_id)
+    triggers = Triggers.of(project, scripts, name) if deploys else None
     form = upload_form(
         worker,
         compatibility_date=date,
@@ -110,6 +119,7 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
         keep_variables=project.keep_vars,
         annotations=Annotations(message=options.message, tag=options.tag, alias=alias),
         tail_consumers=project.tail_consumers,
+        settings=project.settings,
         assets=None if site is None else send_site(scripts, name, site),
     )
     try:
@@ -118,9 +128,7 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
         if error.code == SCRIPT_INVALID and worker is not None:
             raise _in_users_files(error, worker) from None
         raise
-    schedules = None
-    if deploys and project.crons is not None:
-        schedules = _set_schedules(scripts, name, project.crons)
+    set_ = None if triggers is None else triggers.set()
     show_result(
         app.settings.require_url(),
         name,
@@ -128,7 +136,7 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
         sizes,
         deploys=deploys,
         as_json=options.as_json,
-        schedules=schedules,
+        triggers=set_,
     )
 
 
@@ -140,17 +148,6 @@ def _build(project: Project, options: Options, app: App) -> Worker | None:
         run_build_command(project, app.environ, note)
         return None
     return build_worker(project, options.bundler, app.environ, note)
-
-
-def _set_schedules(scripts: ScriptsApi, name: str, crons: Sequence[str]) -> Sequence[Record]:
-    try:
-        with working("setting the schedules"):
-            return scripts.set_schedules(name, crons)
-    except ApiError as error:
-        raise Failure(
-            f"{name} is deployed, but its schedules are not set: {error.message}",
-            hint="correct triggers.crons and run `wrkst triggers deploy`",
-        ) from None
 
 
 def _with_options(project: Project, options: Options) -> Project:
@@ -205,28 +202,48 @@ def _checked(check: Callable[[str], str], name: str) -> str:
         raise usage(problem.message) from None
 
 
-def _checked_name(project: Project) -> str:
+def _given(value: str | None) -> str:
+    assert value, "the check of the project lets nothing else pass"
+    return value
+
+
+def _lacks(project: Project, options: Options) -> dict[str, str]:
+    """
+    What keeps a project from being deployed: keys of the configuration, and what is wrong.
+
+    Raises:
+        Failure: it is on the command line.
+    """
+    lacks = {}
     if not project.name:
-        raise project_failure(
-            "The function has no name.",
-            hint='give --name NAME, or add "name": "my-function" to wrangler.jsonc',
+        lacks["name"] = 'is missing: "name": "my-function", or --name NAME'
+    elif options.name:
+        _checked(check_function_name, project.name)
+    else:
+        try:
+            check_function_name(project.name)
+        except Problem as problem:
+            lacks["name"] = f"is not valid: {problem.message}"
+    if project.main is None:
+        if project.assets is None:
+            lacks["main"] = 'is missing: "main": "src/index.ts", or `wrkst deploy src/index.ts`'
+    elif project.build is None and not project.main.is_file():
+        if options.script is not None:
+            raise usage(f"There is no file {options.script} to deploy.")
+        lacks["main"] = f"names a file that is not there: {shown(project.main)}"
+    if not project.compatibility_date:
+        lacks["compatibility_date"] = (
+            f'is missing: "compatibility_date": "{DEFAULT_DATE}", or '
+            f"--compatibility-date {DEFAULT_DATE}"
         )
-    return _checked(check_function_name, project.name)
-
-
-def _checked_date(project: Project) -> str:
-    date = project.compatibility_date
-    if not date:
-        raise project_failure(
-            "The configuration has no compatibility_date.",
-            hint=f'add "compatibility_date": "{DEFAULT_DATE}", or give '
-            f"--compatibility-date {DEFAULT_DATE}",
-        )
-    try:
-        datetime.date.fromisoformat(date)
-    except ValueError:
-        raise usage(f"{date!r} is no date such as {DEFAULT_DATE}.") from None
-    return date
+    elif options.compatibility_date:
+        try:
+            datetime.date.fromisoformat(options.compatibility_date)
+        except ValueError:
+            raise usage(
+                f"{options.compatibility_date!r} is no date such as {DEFAULT_DATE}."
+            ) from None
+    return lacks
 
 
 def _write(worker: Worker, outdir: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from workerd_faas.cli.app import App, json_option, name_option, pass_app, target
+from workerd_faas.cli.commands.deploy_triggers import Triggers
 from workerd_faas.cli.failure import project_failure, usage
 from workerd_faas.cli.terminal import note, show_json, show_table, when, working
 
@@ -49,26 +50,25 @@ def deploy_triggers(
     app: App, name: str | None, config: Path | None, environment: str | None, as_json: bool
 ) -> None:
     """
-    Let a function have exactly the schedules of the configuration (triggers.crons).
+    Set what the configuration says: exactly its schedules (triggers.crons), and the queues that
+    the function consumes (queues.consumers).
     """
     project = app.project(config, environment)
-    if project.crons is None:
+    if project.crons is None and project.consumers is None:
         raise project_failure(
-            "The configuration says nothing of schedules.",
+            "The configuration says nothing of schedules, nor of queues.",
             hint='add "triggers": {"crons": ["0 * * * *"]}, or an empty list to have none',
         )
     chosen = name or project.name
     if not chosen:
         raise usage("Which function?", hint="give --name NAME")
-    with working("setting the schedules"):
-        found = app.scripts(project.account_id).set_schedules(chosen, project.crons)
+    found = Triggers.of(project, app.scripts(project.account_id), chosen).set()
     if as_json:
-        show_json(found)
+        show_json(found.document())
         return
-    if not found:
+    if found.schedules is not None and not found.schedules:
         note(f"{chosen} has no schedules.")
-    for each in found:
-        note(f"schedule {each.get('cron')}: next run {when(each.get('next_run_on'))}")
+    found.show()
 
 
 def _last(run: object) -> tuple[str, str]:

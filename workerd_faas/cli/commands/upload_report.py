@@ -2,7 +2,7 @@
 
 import gzip
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -12,13 +12,13 @@ from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.client.address import function_url
 from workerd_faas.cli.client.multipart import Form
 from workerd_faas.cli.client.scripts import Record, ScriptsApi
+from workerd_faas.cli.commands.deploy_triggers import TriggersSet
 from workerd_faas.cli.terminal import (
     error_console,
     note,
     say,
     show_json,
     size_text,
-    when,
     working,
 )
 
@@ -151,7 +151,7 @@ def show_result(
     *,
     deploys: bool,
     as_json: bool,
-    schedules: Sequence[Record] | None = None,
+    triggers: TriggersSet | None = None,
 ) -> None:
     """
     What the server made of it: the version, where it answers, when it runs by the clock.
@@ -165,10 +165,9 @@ def show_result(
     alias_urls: Mapping[str, Any] = aliases if isinstance(aliases, dict) else {}
     startup = result.get("startup_time_ms")
     if as_json:
-        document = {"schedules": schedules} if schedules is not None else {}
         show_json(
             {
-                **document,
+                **({} if triggers is None else triggers.document()),
                 "name": name,
                 "version_id": version_id,
                 "deployed": deploys,
@@ -186,7 +185,7 @@ def show_result(
     say(f"{version}  (this version)")
     for alias, url in sorted(alias_urls.items()):
         say(f"{url}  (alias {alias})")
-    for schedule in schedules or ():
-        note(f"schedule {schedule.get('cron')}: next run {when(schedule.get('next_run_on'))}")
+    if triggers is not None:
+        triggers.show()
     if not deploys:
         note(f"put it in service with: wrkst versions deploy {version_id[:8]} --name {name}")

@@ -3,19 +3,20 @@ Environments as Wrangler has them: `env.<name>` overrides the top level, keys of
 inherited, those of the other must be repeated, and the function is called `<name>-<env>`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from workerd_faas.cli.config.files import ConfigFile
 from workerd_faas.cli.config.keys import (
-    DEFAULTS_NOT_WORTH_A_WARNING,
+    ASKING_FOR_NOTHING,
     INHERITED,
+    LOCAL,
     NOT_INHERITED,
-    SILENT,
+    REFUSED,
     TOP_LEVEL_ONLY,
-    UNSUPPORTED,
+    WITHOUT_EFFECT,
 )
 from workerd_faas.cli.failure import project_failure
 
@@ -27,12 +28,17 @@ class Selected:
 
     Attributes:
         own: Keys that the environment sets itself.
+        warnings: What every command should tell.
+        problems: What is wrong.
+        remarks: What a deploy should tell: keys that make no difference, and such.
     """
 
     environment: str | None
     values: Mapping[str, Any]
-    own: frozenset[str]
-    warnings: tuple[str, ...]
+    own: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def path_of(self, key: str) -> str:
         """
@@ -52,14 +58,18 @@ def select_environment(config: ConfigFile, name: str | None) -> Selected:
         Failure: there are environments, but none of that name.
     """
     top = config.content
-    warnings = list(_unsupported(top, ""))
     environments = top.get("env")
     if environments is not None and not isinstance(environments, dict):
         raise project_failure(f"{config.label}: env should be an object.")
+    environments = environments or {}
     if not name or config.redirected:
         # A generated configuration is for one environment already.
-        return Selected(environment=None, values=top, own=frozenset(), warnings=tuple(warnings))
-    environments = environments or {}
+        return Selected(
+            environment=None,
+            values=top,
+            problems=_refused(top, ""),
+            remarks=tuple(_remarks(top, "")),
+        )
     raw = environments.get(name)
     if raw is None:
         if environments:
@@ -67,13 +77,20 @@ def select_environment(config: ConfigFile, name: str | None) -> Selected:
             raise project_failure(
                 f"{config.label} has no environment {name!r}; it has: {known}.",
             )
-        warnings.append(f"there is no env.{name}; the top level is used for it")
         values = {**top, "name": _suffixed(top.get("name"), name)}
-        return Selected(environment=name, values=values, own=frozenset(), warnings=tuple(warnings))
+        called = f": the function {values['name']!r}" if values["name"] else ""
+        return Selected(
+            environment=name,
+            values=values,
+            warnings=(
+                f"there is no environment {name!r} here; the top level is taken for it, and it "
+                f"makes another function of it{called}. If that is a typing mistake, correct --env",
+            ),
+            problems=_refused(top, ""),
+            remarks=tuple(_remarks(top, "")),
+        )
     if not isinstance(raw, dict):
         raise project_failure(f"{config.label}: env.{name} should be an object.")
-    warnings.extend(_unsupported(raw, f"env.{name}."))
-    warnings.extend(_not_inherited(top, raw, name))
     values = {key: top[key] for key in TOP_LEVEL_ONLY if key in top}
     values |= {key: top[key] for key in INHERITED if top.get(key) is not None}
     values["name"] = _suffixed(top.get("name"), name)
@@ -82,11 +99,17 @@ def select_environment(config: ConfigFile, name: str | None) -> Selected:
         for key, value in raw.items()
         if value is not None and key in INHERITED | NOT_INHERITED
     }
+    prefix = f"env.{name}."
     return Selected(
         environment=name,
         values=values | own,
         own=frozenset(own),
-        warnings=tuple(warnings),
+        problems=(*_refused(top, ""), *_refused(raw, prefix)),
+        remarks=(
+            *_remarks(top, "", overridden=raw),
+            *_remarks(raw, prefix),
+            *_not_inherited(top, raw, name),
+        ),
     )
 
 
@@ -94,19 +117,23 @@ def _suffixed(name: Any, environment: str) -> Any:
     return f"{name}-{environment}" if isinstance(name, str) and name else name
 
 
-def _unsupported(raw: Mapping[str, Any], prefix: str) -> list[str]:
-    warnings = []
+def _refused(raw: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}{key} {what}" for key, what in REFUSED.items() if raw.get(key))
+
+
+def _remarks(
+    raw: Mapping[str, Any], prefix: str, overridden: Mapping[str, Any] | None = None
+) -> Iterator[str]:
     for key, value in raw.items():
-        known = INHERITED | NOT_INHERITED | SILENT | (frozenset() if prefix else TOP_LEVEL_ONLY)
-        if key in known or value is None or value == DEFAULTS_NOT_WORTH_A_WARNING.get(key, ...):
+        if (overridden or {}).get(key) is not None or value is None or value in ([], {}):
             continue
-        if key in UNSUPPORTED:
-            warnings.append(f"{prefix}{key} is not supported: {UNSUPPORTED[key]}")
-        elif key in TOP_LEVEL_ONLY:
-            warnings.append(f"{prefix}{key} counts at the top level only and is ignored")
-        else:
-            warnings.append(f"{prefix}{key} is not a key of Wrangler's configuration; ignored")
-    return warnings
+        if key in WITHOUT_EFFECT:
+            if value not in ASKING_FOR_NOTHING.get(key, ()):
+                yield f"{prefix}{key} makes no difference here: {WITHOUT_EFFECT[key]}"
+        elif prefix and key in TOP_LEVEL_ONLY:
+            yield f"{prefix}{key} counts at the top level only and is ignored"
+        elif key not in INHERITED | NOT_INHERITED | TOP_LEVEL_ONLY | LOCAL | REFUSED.keys():
+            yield f"{prefix}{key} is not a key of Wrangler's configuration; ignored"
 
 
 def _not_inherited(top: Mapping[str, Any], raw: Mapping[str, Any], name: str) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Final
 
 from workerd_faas.cli.config.bindings import BINDING_KEYS
 
-INHERITED: Final = frozenset(
+SUPPORTED: Final = frozenset(
     {
         "account_id", "assets", "base_dir", "build", "compatibility_date", "compatibility_flags",
         "find_additional_modules", "jsx_factory", "jsx_fragment", "keep_names", "main", "minify",
@@ -15,57 +15,75 @@ INHERITED: Final = frozenset(
 )  # fmt: skip
 """Keys that an environment takes from the top level when it does not set them itself."""
 
-NOT_INHERITED: Final = BINDING_KEYS | {"define", "tail_consumers"}
+PASSED_ON: Final[Mapping[str, bool]] = {
+    "containers": False,
+    "exports": True,
+    "limits": True,
+    "logpush": True,
+    "migrations": True,
+    "streaming_tail_consumers": False,
+}
+"""
+Keys that are sent as they stand, for the server to refuse by name what it cannot do; and whether an
+environment inherits them.
+"""
+
+INHERITED: Final = SUPPORTED | {key for key, inherited in PASSED_ON.items() if inherited}
+
+NOT_INHERITED: Final = (
+    BINDING_KEYS
+    | {"define", "tail_consumers"}
+    | {key for key, inherited in PASSED_ON.items() if not inherited}
+)
 """Keys that must be repeated in each environment."""
 
 TOP_LEVEL_ONLY: Final = frozenset({"alias", "keep_vars", "env"})
 
-SILENT: Final = frozenset(
+LOCAL: Final = frozenset(
     {
-        "$schema", "compliance_region", "dependencies_instrumentation", "dev",
-        "first_party_worker", "preview_urls", "previews", "send_metrics", "targetEnvironment",
-        "topLevelName", "definedEnvironments", "userConfigPath", "configPath", "workers_dev",
+        "$schema", "configPath", "definedEnvironments", "dependencies_instrumentation", "dev",
+        "send_metrics", "targetEnvironment", "topLevelName", "userConfigPath",
     }
 )  # fmt: skip
-"""Keys that make no difference to what a deploy does here."""
+"""Keys that make no difference to what is deployed at Cloudflare either."""
 
-UNSUPPORTED: Final[Mapping[str, str]] = {
+REFUSED: Final[Mapping[str, str]] = {
+    "data_blobs": "is not for ES modules: import the file instead",
+    "node_compat": 'is gone: use "compatibility_flags": ["nodejs_compat"]',
+    "pages_build_output_dir": "is of Pages, which is not supported: name the directory in "
+    "assets.directory",
+    "site": "is not supported: name the directory in assets.directory",
+    "text_blobs": "is not for ES modules: import the file instead",
+    "wasm_modules": "is not for ES modules: import the file instead",
+}
+"""Keys without which the function would lack something that its code counts on."""
+
+WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "access": "requests are not checked against an access policy",
-    "addresses": "e-mail addresses are not routed",
-    "agent_memory": "the binding is left out",
-    "ai_search": "the binding is left out",
-    "ai_search_namespaces": "the binding is left out",
-    "analytics": "the binding is left out",
-    "artifacts": "the binding is left out",
-    "cache": "the setting is not sent",
+    "addresses": "e-mail addresses are not routed to functions",
+    "cache": "nothing is cached in front of functions",
     "cloudchamber": "containers are not supported",
+    "compliance_region": "there is one region only",
     "connect": "TCP connections are not routed to functions",
-    "containers": "containers are not supported",
-    "data_blobs": "import the file instead",
-    "exports": "Durable Object classes are not set up",
-    "flagship": "the binding is left out",
-    "k2": "the binding is left out",
-    "legacy_env": "every environment is a function of its own here",
-    "limits": "the server's own limits hold",
-    "logfwdr": "the binding is left out",
-    "logpush": "logs are not pushed",
-    "migrations": "Durable Object classes are not set up",
-    "node_compat": "use the compatibility flag `nodejs_compat`",
-    "observability": "the setting is not sent",
-    "pages_build_output_dir": "Pages projects are not supported",
+    "first_party_worker": "the function is public, as all are",
+    "legacy_env": "every environment is a function of its own",
+    "observability": "logs are always kept: `wrkst logs`",
     "placement": "there is one place only",
+    "preview_urls": "every version answers on its own host name",
+    "previews": "there are no previews but versions and aliases",
     "python_modules": "Python functions are not supported",
     "route": "the function answers on its own host name",
     "routes": "the function answers on its own host name",
     "secrets": "required secrets are not checked",
-    "site": "static files are not uploaded",
-    "streaming_tail_consumers": "the setting is not sent",
-    "text_blobs": "import the file instead",
-    "unsafe": "the setting is not sent",
-    "unsafe_hello_world": "the binding is left out",
-    "vpc_networks": "the binding is left out",
-    "wasm_modules": "import the file instead",
+    "workers_dev": "the function answers on its own host name",
 }
-"""Keys that Wrangler knows and we do not: each is warned of, with what that means."""
+"""Keys that make a difference at Cloudflare and none here: each is warned of, with what holds."""
 
-DEFAULTS_NOT_WORTH_A_WARNING: Final[Mapping[str, object]] = {"legacy_env": True}
+ASKING_FOR_NOTHING: Final[Mapping[str, tuple[object, ...]]] = {
+    "compliance_region": ("public",),
+    "first_party_worker": (False,),
+    "legacy_env": (True,),
+    "preview_urls": (True,),
+    "workers_dev": (True,),
+}
+"""Values of them with which it is here as it would be at Cloudflare; empty ones are others."""

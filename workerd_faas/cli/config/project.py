@@ -3,7 +3,7 @@
 import datetime
 import os.path
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,11 +11,13 @@ import attrs
 
 from workerd_faas.cli.config.assets import Assets, read_assets
 from workerd_faas.cli.config.bindings import bindings_of, variables
+from workerd_faas.cli.config.consumers import QueueConsumer, read_consumers
 from workerd_faas.cli.config.environment import select_environment
 from workerd_faas.cli.config.files import ConfigFile
+from workerd_faas.cli.config.keys import PASSED_ON
 from workerd_faas.cli.config.reader import Reader
 from workerd_faas.cli.config.rules import RULE_KINDS, Rule, glob_pattern
-from workerd_faas.cli.failure import project_failure
+from workerd_faas.cli.failure import Failure, project_failure
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.schedules import read_crons
 
@@ -47,7 +49,10 @@ class Project:
         tail_consumers: Functions that receive this one's tail events.
         crons: When it runs by the clock; None: the configuration does not say, which changes
             nothing.
+        consumers: Of queues; None: the configuration does not speak of queues.
+        settings: Further keys of the upload's metadata, as they stand.
         module_root: `base_dir`, absolute: where additional modules are looked for.
+        remarks: What is worth telling when it is deployed: keys that make no difference, and such.
     """
 
     root: Path
@@ -61,6 +66,8 @@ class Project:
     bindings: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
     tail_consumers: tuple[str, ...] = ()
     crons: tuple[str, ...] | None = None
+    consumers: tuple[QueueConsumer, ...] | None = None
+    settings: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     assets: Assets | None = None
     keep_vars: bool = False
     module_root: Path | None = None
@@ -77,9 +84,16 @@ class Project:
     jsx_factory: str = "React.createElement"
     jsx_fragment: str = "React.Fragment"
     build: Build | None = None
+    remarks: tuple[str, ...] = ()
 
 
-def read_project(config: ConfigFile, environment: str | None) -> tuple[Project, list[str]]:
+Check = Callable[[Project], Mapping[str, str]]
+"""What more a command needs: keys, and what is wrong with them."""
+
+
+def read_project(
+    config: ConfigFile, environment: str | None, check: Check | None = None
+) -> tuple[Project, list[str]]:
     """
     The project of a configuration in one environment, and warnings about it.
 
@@ -87,8 +101,9 @@ def read_project(config: ConfigFile, environment: str | None) -> tuple[Project, 
         Failure: something in it is wrong; all of it is told at once, each with its key.
     """
     selected = select_environment(config, environment)
-    problems: list[str] = []
-    reader = Reader(selected.values, selected.path_of, problems)
+    problems = list(selected.problems)
+    remarks = list(selected.remarks)
+    reader = Reader(selected.values, selected.path_of, problems, remarks)
     directory = config.path.parent if config.path is not None else Path.cwd()
     root = config.user_path.parent if config.user_path is not None else directory
 
@@ -106,10 +121,12 @@ def read_project(config: ConfigFile, environment: str | None) -> tuple[Project, 
         compatibility_flags=reader.texts("compatibility_flags"),
         bindings=(
             *variables(reader.mapping("vars"), reader.wrong),
-            *bindings_of(selected.values, reader.wrong),
+            *bindings_of(reader),
         ),
         tail_consumers=_tail_consumers(reader),
         crons=_crons(reader),
+        consumers=read_consumers(reader),
+        settings=_settings(reader),
         assets=read_assets(reader, directory),
         keep_vars=reader.flag("keep_vars") or False,
         module_root=_inside(directory, base_dir),
@@ -127,9 +144,23 @@ def read_project(config: ConfigFile, environment: str | None) -> tuple[Project, 
         jsx_fragment=reader.text("jsx_fragment") or "React.Fragment",
         build=_build(reader, directory),
     )
+    for key, what in (check(project) if check is not None else {}).items():
+        if not any(problem.startswith(f"{selected.path_of(key)} ") for problem in problems):
+            reader.wrong(key, what)
     if problems:
-        raise project_failure(f"{config.label} is not valid:", details=problems)
-    return project, list(selected.warnings)
+        raise _not_valid(config, problems)
+    return attrs.evolve(project, remarks=tuple(remarks)), list(selected.warnings)
+
+
+def _not_valid(config: ConfigFile, problems: Sequence[str]) -> Failure:
+    if config.path is not None:
+        return project_failure(f"{config.label} is not valid:", details=problems)
+    return project_failure(
+        "There is no wrangler.jsonc, wrangler.json or wrangler.toml here or above, so:",
+        details=problems,
+        hint="go to your project, make one with `wrkst init`, or say everything: "
+        f"`wrkst deploy src/index.ts --name hello --compatibility-date {DEFAULT_DATE}`",
+    )
 
 
 def _inside(directory: Path, relative: str | None) -> Path | None:
@@ -150,10 +181,24 @@ def _date(reader: Reader) -> str | None:
     return date
 
 
+def _settings(reader: Reader) -> dict[str, Any]:
+    """
+    What is sent as it stands; empty settings ask for nothing.
+    """
+    unsafe = reader.below("unsafe", reader.mapping("unsafe"))
+    unsafe.unexpected({"bindings", "capnp", "metadata"})
+    if unsafe.values.get("capnp"):
+        unsafe.wrong("capnp", "is not supported")
+    sent = {key: reader.values[key] for key in PASSED_ON if reader.values.get(key)}
+    return {**sent, **unsafe.mapping("metadata")}
+
+
 def _tail_consumers(reader: Reader) -> tuple[str, ...]:
     names = []
-    for index, entry in enumerate(reader.objects("tail_consumers")):
-        inner = reader.below(f"tail_consumers[{index}]", entry)
+    for inner in reader.entries("tail_consumers"):
+        inner.unexpected({"service", "environment"})
+        if inner.values.get("environment"):
+            inner.without_effect("environment", "an environment is a function of its own")
         name = inner.text("service")
         if not name:
             inner.wrong("service", "should be the name of a function")
@@ -164,9 +209,12 @@ def _tail_consumers(reader: Reader) -> tuple[str, ...]:
 
 def _crons(reader: Reader) -> tuple[str, ...] | None:
     triggers = reader.mapping("triggers")
+    inner = reader.below("triggers", triggers)
+    inner.unexpected({"crons", "events"})
+    if triggers.get("events"):
+        inner.without_effect("events", "no other product calls functions")
     if triggers.get("crons") is None:
         return None
-    inner = reader.below("triggers", triggers)
     crons = inner.texts("crons")
     try:
         read_crons(crons)
@@ -177,8 +225,8 @@ def _crons(reader: Reader) -> tuple[str, ...] | None:
 
 def _rules(reader: Reader) -> tuple[Rule, ...]:
     rules = []
-    for index, entry in enumerate(reader.objects("rules")):
-        inner = reader.below(f"rules[{index}]", entry)
+    for inner in reader.entries("rules"):
+        inner.unexpected({"type", "globs", "fallthrough"})
         type_, globs = inner.text("type"), inner.texts("globs")
         if type_ is None or type_ not in RULE_KINDS:
             inner.wrong("type", f"should be one of {', '.join(RULE_KINDS)}, not {type_!r}")
@@ -196,6 +244,7 @@ def _rules(reader: Reader) -> tuple[Rule, ...]:
 
 def _build(reader: Reader, directory: Path) -> Build | None:
     inner = reader.below("build", reader.mapping("build"))
+    inner.unexpected({"command", "cwd", "watch_dir"})
     command, cwd = inner.text("command"), inner.text("cwd")
     if not command:
         return None

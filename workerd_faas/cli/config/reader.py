@@ -1,6 +1,6 @@
 """Typed access to the values of a configuration; what has the wrong type is noted with its key."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -14,11 +14,13 @@ class Reader:
     Attributes:
         path_of: Names a key in messages, for example `env.staging.main`.
         problems: Where mistakes are noted.
+        remarks: Where is noted what makes no difference.
     """
 
     values: Mapping[str, Any]
     path_of: Callable[[str], str]
     problems: list[str]
+    remarks: list[str]
 
     def wrong(self, key: str, what: str) -> None:
         """
@@ -26,11 +28,27 @@ class Reader:
         """
         self.problems.append(f"{self.path_of(key)} {what}")
 
+    def without_effect(self, key: str, what_holds: str) -> None:
+        """
+        Note a key that makes no difference.
+        """
+        self.remarks.append(f"{self.path_of(key)} makes no difference: {what_holds}")
+
+    def unexpected(self, known: Collection[str]) -> None:
+        """
+        Note the keys that are not known, which are typing mistakes.
+        """
+        for key in self.values:
+            if key not in known:
+                self.remarks.append(
+                    f"{self.path_of(key)} is not a key of Wrangler's configuration; ignored"
+                )
+
     def below(self, key: str, values: Mapping[str, Any]) -> "Reader":
         """
         A reader of an object that stands under `key`.
         """
-        return Reader(values, _Below(self.path_of, key), self.problems)
+        return Reader(values, _Below(self.path_of, key), self.problems, self.remarks)
 
     def text(self, key: str) -> str | None:
         """
@@ -64,17 +82,21 @@ class Reader:
             return ()
         return tuple(value)
 
-    def objects(self, key: str) -> list[Mapping[str, Any]]:
+    def entries(self, key: str) -> "Iterator[Reader]":
         """
-        A list of objects.
+        Readers of the objects in a list.
         """
         value = self.values.get(key)
         if value is None:
-            return []
-        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-            self.wrong(key, "should be a list of objects")
-            return []
-        return value
+            return
+        if not isinstance(value, list):
+            self.wrong(key, f"should be a list, not {_type(value)}")
+            return
+        for index, each in enumerate(value):
+            if isinstance(each, dict):
+                yield self.below(f"{key}[{index}]", each)
+            else:
+                self.wrong(f"{key}[{index}]", f"should be an object, not {_type(each)}")
 
     def mapping(self, key: str) -> Mapping[str, Any]:
         """
