@@ -1,7 +1,7 @@
 """`workerd-faas check-config`: the settings as the daemon reads them, or all that is wrong."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import click
@@ -55,6 +55,11 @@ def described(settings: Settings) -> dict[str, Any]:
     }
 
 
+_MEBIBYTES: Final = frozenset(
+    {"cell_memory", "cells_memory", "max_code_size", "request_body", "function_log_size"}
+)
+
+
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
@@ -62,7 +67,13 @@ def _shown(name: str, value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    if name in ("cell_memory", "cells_memory", "max_code_size", "request_body", "function_log_size"):
+    if name in (
+        "cell_memory",
+        "cells_memory",
+        "max_code_size",
+        "request_body",
+        "function_log_size",
+    ):
         return f"{value / (1 << 20):g} MiB"
     if name == "response_header":
         return f"{value / (1 << 10):g} KiB"
