@@ -28,8 +28,8 @@ In production, behind a reverse proxy that terminates TLS:
     export BASE_DOMAIN=faas.example.com
     export JWT_SECRET_FILE=/etc/workerd-faas/jwt-secret
     export OIDC_ISSUER=https://login.example.com OIDC_CLIENT_ID=workerd-faas
-    export OIDC_CLIENT_SECRET_FILE=/etc/workerd-faas/oidc-secret
-    export USE_FORWARDED_HOST=true
+    export OIDC_CLIENT_SECRET_FILE=/etc/workerd-faas/oidc-client-secret
+    export TRUSTED_PROXIES=127.0.0.1
     twistd -n workerd-faas
 
 With TLS of its own:
@@ -105,7 +105,7 @@ class Options(usage.Options):
         Choose the reactor, before anything can import another one, and read the settings.
 
         Raises:
-            usage.UsageError: with every problem at once.
+            SystemExit: with every problem at once, and without the options, which would hide them.
         """
         overrides = {
             setting.variable: self[setting.option]
@@ -117,7 +117,12 @@ class Options(usage.Options):
             self.read = partial(_read, self["env-file"], overrides, bool(self["dev"]))
             self.settings = self.read()
         except (SettingsError, reactor.WrongReactor) as error:
-            raise usage.UsageError(str(error)) from error
+            file = env_file(self["env-file"])
+            sources = "options and the environment" + (f" and {file}" if file else "")
+            raise SystemExit(
+                f"workerd-faas cannot start: {error}\n"
+                f"Settings come from {sources}; `twistd workerd-faas --help` explains them."
+            ) from error
         self.command = self._command()
 
     def _command(self) -> Sequence[str] | None:
