@@ -191,7 +191,7 @@ def test_build_failure_shows_the_place(project: Cli, server: State) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("addEventListener('fetch', () => {});", "service worker"),
+        ("const nothing = 1;", "exports nothing"),
         ('import fs from "fs"; export default fs;', "nodejs_compat"),
         ('import x from "left-pad"; export default x;', "npm install left-pad"),
     ],

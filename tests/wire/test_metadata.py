@@ -108,7 +108,7 @@ def test_other_bindings_are_refused_by_name(kind: Any) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["assets", "migrations", "exports", "containers", "limits", "body_part"],
+    ["assets", "migrations", "exports", "containers", "limits"],
 )
 def test_features_that_do_not_work_are_refused_by_name(key: str) -> None:
     """
@@ -117,6 +117,16 @@ def test_features_that_do_not_work_are_refused_by_name(key: str) -> None:
     found = problem({"main_module": "a.js", key: {"x": 1}})
     assert found.kind is Kind.UNSUPPORTED
     assert key in found.message
+
+
+def test_code_is_a_module_or_a_script() -> None:
+    """
+    `body_part` names a script in the place of `main_module`; both are refused.
+    """
+    parsed = parse({"body_part": "script"})
+    assert (parsed.main_module, parsed.is_script) == ("script", True)
+    assert not parse({"main_module": "a.js"}).is_script
+    assert "both" in problem({"main_module": "a.js", "body_part": "a.js"}).message
 
 
 def test_unknown_keys_are_refused() -> None:

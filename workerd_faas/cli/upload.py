@@ -62,7 +62,7 @@ def upload_form(
         metadata["assets"] = assets
     if worker is not None:
         metadata |= {
-            "main_module": worker.main.name,
+            worker.main_key: worker.main.name,
             "bindings": list(bindings),
             "keep_bindings": [*KEPT_SECRETS, *(KEPT_VARIABLES if keep_variables else ())],
             "tail_consumers": [{"service": name} for name in tail_consumers],

@@ -6,6 +6,8 @@ from typing import Final
 _SHARED: Final = (
     "document.js",
     "inside.js",
+    "script.js",
+    "client_events.js",
     "client_analytics.js",
     "client_kv.js",
     "client_queue.js",

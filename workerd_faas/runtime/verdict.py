@@ -31,11 +31,12 @@ def check_main_module(code: Code) -> None:
     What can be said without loading anything.
 
     Raises:
-        Problem: `INVALID_SCRIPT`: there is no main module, or it is no ES module.
+        Problem: `INVALID_SCRIPT`: there is no main module, or it is neither an ES module nor a
+            service-worker script (which is kept as a CommonJS module).
     """
     for module in code.modules:
         if module.name == code.main_module and module.kind is not ModuleKind.SOURCE_MAP:
-            if module.kind is ModuleKind.ESM:
+            if module.kind in (ModuleKind.ESM, ModuleKind.COMMONJS):
                 return
             raise invalid(f'Uncaught Error: The main module "{module.name}" is no ES module.')
     raise invalid(f'Uncaught Error: No such module "{code.main_module}".')

@@ -60,7 +60,7 @@ def read_upload(parts: Sequence[tuple[str, str | None, bytes]], limits: UploadLi
         _check_no_modules(modules)
         return Upload(metadata=metadata, modules=())
     main = normalise_module_name(metadata.main_module)
-    _check_main(main, {module.name: module for module in modules})
+    _check_main(main, {module.name: module for module in modules}, metadata.is_script)
     _check_parts(metadata.bindings, {module.name for module in modules})
     return Upload(metadata=attrs.evolve(metadata, main_module=main), modules=modules)
 
@@ -191,13 +191,13 @@ def _check_no_modules(modules: Sequence[Module]) -> None:
         )
 
 
-def _check_main(main: str, modules: Mapping[str, Module]) -> None:
+def _check_main(main: str, modules: Mapping[str, Module], is_script: bool) -> None:
     module = modules.get(main)
     if module is None:
         raise Problem(
             kind=Kind.INVALID_SCRIPT,
             message=f'Uncaught Error: No such module "{main}".\n'
-            f"  The metadata names it as 'main_module', but the upload has no such part.",
+            f"  The metadata names it as the main module, but the upload has no such part.",
         )
     if module.kind in {ModuleKind.PYTHON, ModuleKind.PYTHON_REQUIREMENT}:
         raise Problem(
@@ -205,10 +205,11 @@ def _check_main(main: str, modules: Mapping[str, Module]) -> None:
             message="Python Workers need Pyodide, which is not part of the workerd binary: "
             "they are not supported yet.",
         )
-    if module.kind is not ModuleKind.ESM:
-        sent = CONTENT_TYPE_OF[module.kind]
+    wanted = ModuleKind.COMMONJS if is_script else ModuleKind.ESM
+    if module.kind is not wanted:
+        what = "'body_part' names a script" if is_script else "it must be an ES module"
         raise Problem(
             kind=Kind.INVALID_SCRIPT,
-            message=f"The main module {main!r} was sent as {sent}; "
-            "it must be an ES module: application/javascript+module.",
+            message=f"The main module {main!r} was sent as {CONTENT_TYPE_OF[module.kind]}; "
+            f"{what}: {CONTENT_TYPE_OF[wanted]}.",
         )

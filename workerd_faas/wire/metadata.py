@@ -35,7 +35,6 @@ KEEP_NOTHING_OF: Final = frozenset({"secret_key"})
 _MAX_TAIL_CONSUMERS: Final = 10
 
 NOT_SUPPORTED: Final[Mapping[str, str]] = {
-    "body_part": "service-worker scripts (use an ES module with `export default`)",
     "migrations": "Durable Object migrations",
     "exports": "declarative exports",
     "containers": "containers",
@@ -63,6 +62,7 @@ _TAKEN: Final = frozenset(
         "annotations",
         "assets",
         "bindings",
+        "body_part",
         "compatibility_date",
         "compatibility_flags",
         "keep_assets",
@@ -80,6 +80,7 @@ class Metadata:
 
     Attributes:
         main_module: Empty when there is none, which only a version with a site may do without.
+        is_script: It is a service-worker script and not a module.
         inherit: Names of bindings to take over from the newest version, which must have them.
         keep: Kinds of bindings to take over unless one of that name is sent.
         tail_consumers: Functions that shall receive this one's tail events; None: nothing is said.
@@ -98,6 +99,7 @@ class Metadata:
     tag: str | None
     alias: str | None
     notes: tuple[str, ...]
+    is_script: bool = False
     assets: AssetsUpload | None = None
     keep_assets: bool = False
     tail_consumers: tuple[str, ...] | None = None
@@ -123,6 +125,7 @@ def parse_metadata(data: bytes, *, max_bytes: int, max_depth: int, max_flags: in
     assets = None if document.get("assets") is None else parse_assets(document["assets"])
     return Metadata(
         main_module=_main_module(document),
+        is_script="main_module" not in document and "body_part" in document,
         compatibility_date=_date(document.get("compatibility_date")),
         compatibility_flags=_flags(document.get("compatibility_flags", []), max_flags),
         bindings=bindings,
@@ -166,11 +169,16 @@ def _refuse_unsupported(document: dict[str, Any]) -> None:
 
 
 def _main_module(document: dict[str, Any]) -> str:
-    main = document.get("main_module")
+    if "main_module" in document and "body_part" in document:
+        raise _invalid("has both 'main_module' and 'body_part': code is a module or a script")
+    main = document.get("main_module", document.get("body_part"))
     if main is None and (document.get("assets") or document.get("keep_assets")):
         return ""
     if not isinstance(main, str) or not main:
-        raise _invalid("needs 'main_module', the name of the main ES module")
+        raise _invalid(
+            "needs 'main_module', the name of the main ES module, or 'body_part', that of a "
+            "service-worker script"
+        )
     return main
 
 

@@ -62,17 +62,18 @@ def bundle_with_esbuild(
     )
     if output.errors:
         raise _build_failure(output, mode)
-    exports = _entry_exports(output.metafile)
-    if not exports:
+    code, source_map = _entry_files(output, main.stem)
+    is_module = bool(_entry_exports(output.metafile))
+    if not is_module and b"addEventListener" not in code:
         raise project_failure(
-            f"{_relative(main, project.root)} exports nothing: it seems to be written as a "
-            "service worker (addEventListener), which is not supported.",
+            f"{_relative(main, project.root)} exports nothing, and listens to nothing.",
             hint="write `export default { fetch(request, env, ctx) { … } }`",
         )
-    code, source_map = _entry_files(output, main.stem)
     name = f"{main.stem}.js"
     return Worker(
-        main=Module(name=name, kind=ModuleKind.ESM, content=code),
+        main=Module(
+            name=name, kind=ModuleKind.ESM if is_module else ModuleKind.COMMONJS, content=code
+        ),
         modules=distinct([*additional, *resolver.modules]),
         source_maps={name: relocate(source_map, name, _in_project)},
         upload_maps=project.upload_source_maps is not False,

@@ -15,7 +15,7 @@ class Worker:
     A built Worker.
 
     Attributes:
-        main: The main module.
+        main: The main module; a CommonJS module stands for a service-worker script.
         modules: All others but source maps.
         source_maps: Name of a module to its source map, whose sources are relative to the
             project. Used to name positions in error messages, uploaded if `upload_maps`.
@@ -28,6 +28,13 @@ class Worker:
     upload_maps: bool = True
     bundler: str
     warnings: tuple[str, ...] = ()
+
+    @property
+    def main_key(self) -> str:
+        """
+        The key of the metadata that names the main module.
+        """
+        return "body_part" if self.main.kind is ModuleKind.COMMONJS else "main_module"
 
     def uploaded(self) -> tuple[Module, ...]:
         """

@@ -166,11 +166,10 @@ def _worker(project: Project, parts: Sequence[Part]) -> Worker:
             maps[module.name.removesuffix(".map")] = module.content
         else:
             modules[module.name] = module
-    main = modules.pop(str(metadata.get("main_module")), None)
+    main = modules.pop(str(metadata.get("main_module", metadata.get("body_part"))), None)
     if main is None:
         raise project_failure(
-            "The entry point has no default export: it seems to be written as a service worker "
-            "(addEventListener), which is not supported.",
+            "Wrangler names no entry point in what it would upload.",
             hint="write `export default { fetch(request, env, ctx) { … } }`",
         )
     return Worker(

@@ -2,6 +2,7 @@
 
 import witnessSource from "client_witness.js";
 import { flags, prelude } from "inside.js";
+import { asModule } from "script.js";
 
 const MAGIC = 0x57464c31; // "WFL1"
 const PREFIX_SIZE = 8;
@@ -158,7 +159,8 @@ export function decode(buffer, quiet = false) {
   }
   if (offset !== buffer.byteLength) throw new RangeError("the load document is too long");
   if (quiet) checkQuiet(header, modules);
-  modules[MAIN] = { js: prelude(header.bindings, modules) + shim(header.main, quiet) };
+  const main = asModule(header.main, modules);
+  modules[MAIN] = { js: prelude(header.bindings, modules) + shim(main, quiet) };
   modules[COLLECT] = { js: COLLECT_SOURCE };
   if (quiet) modules[WITNESS] = { js: witnessSource };
   return {
