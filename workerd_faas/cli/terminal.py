@@ -169,3 +169,14 @@ def when(moment: str | None) -> str:
     except ValueError:
         return moment
     return parsed.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def when_epoch(seconds: object) -> str:
+    """
+    Seconds since 1970 in local time.
+    """
+    if not isinstance(seconds, int | float):
+        return "-"
+    from datetime import datetime
+
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -114,6 +114,17 @@ class Api:
         cursor = info.get("cursor") if isinstance(info, dict) else None
         return result if isinstance(result, list) else [], str(cursor or "")
 
+    def raw(self, *path: str) -> bytes:
+        """
+        Read something that has no envelope.
+
+        Raises: as `call`.
+        """
+        answer = self._authorised("GET", self._url(path, None), None, None, True)
+        if answer.status != 200:
+            self._envelope(answer)
+        return answer.body
+
     def call(
         self,
         method: str,

@@ -14,6 +14,7 @@ from workerd_faas.cli.bundle.choose import build_worker, run_build_command
 from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.client.api import SCRIPT_INVALID, ApiError
 from workerd_faas.cli.commands.deploy_triggers import Triggers
+from workerd_faas.cli.commands.resources import provisioned
 from workerd_faas.cli.commands.upload_options import Options, upload_options
 from workerd_faas.cli.commands.upload_report import (
     built,
@@ -115,7 +116,7 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
         worker,
         compatibility_date=date,
         compatibility_flags=project.compatibility_flags,
-        bindings=project.bindings,
+        bindings=provisioned(scripts, name, project.bindings, project.storage),
         keep_variables=project.keep_vars,
         annotations=Annotations(message=options.message, tag=options.tag, alias=alias),
         tail_consumers=project.tail_consumers,

@@ -17,6 +17,7 @@ from workerd_faas.cli.config.files import ConfigFile
 from workerd_faas.cli.config.keys import PASSED_ON
 from workerd_faas.cli.config.reader import Reader
 from workerd_faas.cli.config.rules import RULE_KINDS, Rule, glob_pattern
+from workerd_faas.cli.config.storage import Storage, read_storage
 from workerd_faas.cli.failure import Failure, project_failure
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.schedules import read_crons
@@ -67,6 +68,7 @@ class Project:
     tail_consumers: tuple[str, ...] = ()
     crons: tuple[str, ...] | None = None
     consumers: tuple[QueueConsumer, ...] | None = None
+    storage: Storage = attrs.Factory(Storage)
     settings: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     assets: Assets | None = None
     keep_vars: bool = False
@@ -126,6 +128,7 @@ def read_project(
         tail_consumers=_tail_consumers(reader),
         crons=_crons(reader),
         consumers=read_consumers(reader),
+        storage=read_storage(selected.values, directory),
         settings=_settings(reader),
         assets=read_assets(reader, directory),
         keep_vars=reader.flag("keep_vars") or False,

@@ -390,6 +390,8 @@ def _read(document: Mapping[str, Any]) -> tuple[str, Mapping[str, int]]:
                 message=f"The consumer setting {name[:80]!r} is not known to this platform.",
             )
         least, most = SETTINGS[name]
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise Problem(
                 kind=Kind.BAD_REQUEST,
