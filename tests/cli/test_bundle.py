@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.support import ROOT, SCRIPT, write_files
 from workerd_faas.cli.bundle.choose import build_worker
+from workerd_faas.cli.bundle.programs import build_environment
 from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.config.files import load_config
 from workerd_faas.cli.config.project import read_project
@@ -347,6 +348,60 @@ def test_failing_build_command_ends_it(tmp_path: Path, monkeypatch: pytest.Monke
         build(make(tmp_path / "p", files), "esbuild", monkeypatch)
 
 
+@pytest.mark.parametrize("bundler", ["esbuild", "wrangler"])
+def test_build_command_finds_the_projects_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundler: str
+) -> None:
+    """
+    The programs of installed packages, here and above, are on PATH, the nearest first; those of
+    the user come after them.
+    """
+    files: Files = {
+        "node_modules/.bin/make-it": "#!/bin/sh\necho 'export default {above: 1};' > i.js\n",
+        "node_modules/.bin/and-then": "#!/bin/sh\nexit 9\n",
+        "p/node_modules/.bin/and-then": "#!/bin/sh\nsed -i s/1/42/ i.js\n",
+        "p/wrangler.json": config("i.js", build={"command": "make-it && and-then && sh -c :"}),
+    }
+    write_files(tmp_path, files)
+    for path in tmp_path.rglob(".bin/*"):
+        path.chmod(0o755)
+    (tmp_path / "node_modules/wrangler").symlink_to(ROOT / "node_modules/wrangler")
+    worker = build(tmp_path / "p", bundler, monkeypatch)
+    assert b"42" in worker.main.content
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_programs_of_strangers_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A node_modules/.bin above the project that another user made is not on PATH.
+    """
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    mine = tmp_path / "mine"
+    for directory in (mine, tmp_path):
+        (directory / "node_modules/.bin").mkdir(parents=True)
+    os.chown(tmp_path / "node_modules/.bin", 54321, -1)
+    path = build_environment(os.environ, mine)["PATH"]
+    assert path == f"{mine}/node_modules/.bin:/usr/bin:/bin"
+
+
+@pytest.mark.parametrize(("command", "hint"), [("no-such-program", "npm install"), ("false", None)])
+def test_a_program_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, hint: str | None
+) -> None:
+    """
+    Where the build command's program is not found the next step is `npm install`.
+    """
+    files: Files = {
+        "wrangler.json": config("i.js", build={"command": command}),
+        "i.js": "",
+        "package.json": "{}",
+    }
+    with pytest.raises(Failure) as caught:
+        build(make(tmp_path / "p", files), "esbuild", monkeypatch)
+    assert (caught.value.hint is None) == (hint is None)
+    assert hint is None or hint in str(caught.value.hint)
+
+
 def test_auto_takes_wrangler_only_where_the_project_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,7 +478,7 @@ def test_wrangler_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     notes: list[str] = []
     worker = build_worker(project, "auto", {}, notes.append)
     assert worker.bundler.startswith("esbuild ")
-    assert notes == ["wrangler is not installed in the project: building with esbuild"]
+    assert notes == ["wrangler is not installed here or above: building with esbuild"]
 
 
 def test_wrangler_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -412,6 +412,16 @@ def test_help_of_every_command(cli: Cli) -> None:
     assert "Exit status" in cli("--help").out
 
 
+def test_wrangler_without_a_wrangler(cli: Cli) -> None:
+    """
+    Where Wrangler is not installed its help is ours, and everything else says how to install it.
+    """
+    assert "wrkst wrangler" in cli("wrangler", "--help").out
+    done = cli("wrangler", "whoami")
+    assert done.status == 4
+    assert "not installed" in done.err and "npm install --save-dev wrangler" in done.err
+
+
 @pytest.mark.parametrize("words", [["deplo"], ["deploy", "--nope"], ["alias", "set"]])
 def test_wrong_usage(cli: Cli, words: list[str]) -> None:
     """

@@ -218,9 +218,9 @@ def test_what_asks_for_nothing_is_not_warned_of(work: Path) -> None:
     """
     Values with which it is here as at Cloudflare, and empty ones, go without a word.
     """
-    quiet = {"workers_dev": True, "preview_urls": True, "first_party_worker": False, "routes": []}
+    quiet = {"legacy_env": True, "first_party_worker": False, "routes": []}
     assert read(work, {"name": "a", **quiet})[0].remarks == ()
-    loud = {"workers_dev": False, "preview_urls": False, "first_party_worker": True}
+    loud = {"first_party_worker": True, "legacy_env": False}
     remarks = read(work, {"name": "a", **loud})[0].remarks
     assert [remark.split(" ")[0] for remark in remarks] == list(loud)
 

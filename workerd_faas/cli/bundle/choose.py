@@ -7,6 +7,7 @@ from typing import Final
 from workerd_faas.cli.bundle.binary import find_esbuild
 from workerd_faas.cli.bundle.esbuild import bundle_with_esbuild
 from workerd_faas.cli.bundle.plain import collect_plain
+from workerd_faas.cli.bundle.programs import build_environment
 from workerd_faas.cli.bundle.worker import Worker, check_entry
 from workerd_faas.cli.bundle.wrangler import (
     Wrangler,
@@ -14,13 +15,14 @@ from workerd_faas.cli.bundle.wrangler import (
     find_wrangler,
     wants_wrangler,
 )
-from workerd_faas.cli.config.files import shown
+from workerd_faas.cli.config.files import find_upwards, shown
 from workerd_faas.cli.config.project import Build, Project
 from workerd_faas.cli.failure import project_failure
 
 BUNDLERS: Final = ("auto", "esbuild", "wrangler")
 
-_SECRET: Final = frozenset({"WRKST_TOKEN", "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_KEY"})
+_NOT_FOUND: Final = 127
+"""How a shell ends when it does not find a program (POSIX, 2.8.2)."""
 
 
 def build_worker(
@@ -38,7 +40,7 @@ def build_worker(
     Raises:
         Failure: it cannot be built.
     """
-    environ = _without_secrets(environ)
+    environ = build_environment(environ, project.root)
     wrangler: Wrangler | str | None = None
     if bundler == "wrangler" or (bundler == "auto" and wants_wrangler(project.root)):
         wrangler = find_wrangler(project.root, environ)
@@ -48,6 +50,7 @@ def build_worker(
             note(f"{wrangler}: building with esbuild")
     if isinstance(wrangler, Wrangler):
         main = check_entry(project.main, shown(project.main), must_exist=project.build is None)
+        note("building with the project's wrangler (`--bundler esbuild` takes less time)")
         return bundle_with_wrangler(project, main, wrangler, environ)
     run_build_command(project, environ, note)
     main = check_entry(project.main, shown(project.main))
@@ -67,17 +70,15 @@ def run_build_command(
     """
     if project.build is not None:
         note(f"running the build command: {project.build.command}")
-        _run(project.build, _without_secrets(environ))
-
-
-def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name not in _SECRET}
+        _run(project.build, build_environment(environ, project.build.cwd))
 
 
 def _run(command: Build, environ: Mapping[str, str]) -> None:
     """
     Run the project's own build command, as its author wrote it, with the shell.
     """
+    if not command.cwd.is_dir():
+        raise project_failure(f"build.cwd names a directory that is not there: {command.cwd}")
     done = subprocess.run(
         ["/bin/sh", "-c", command.command],
         cwd=command.cwd,
@@ -86,6 +87,8 @@ def _run(command: Build, environ: Mapping[str, str]) -> None:
         check=False,
     )
     if done.returncode != 0:
+        packages = find_upwards("package.json", command.cwd) is not None
         raise project_failure(
-            f"The build command ended with status {done.returncode}: {command.command}"
+            f"The build command ended with status {done.returncode}: {command.command}",
+            hint="`npm install`" if packages and done.returncode == _NOT_FOUND else None,
         )

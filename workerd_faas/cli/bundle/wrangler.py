@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 
+from workerd_faas.cli.bundle.programs import compile_cache
 from workerd_faas.cli.bundle.worker import Worker
 from workerd_faas.cli.client.multipart import MalformedForm, Part, read_form
 from workerd_faas.cli.config.files import find_upwards
@@ -21,6 +22,8 @@ from workerd_faas.wire.content_types import BY_CONTENT_TYPE
 
 _NODE: Final = (22, 0)
 _SECONDS: Final = 300
+
+NOT_INSTALLED: Final = "wrangler is not installed here or above"
 
 
 @attrs.frozen
@@ -55,7 +58,7 @@ def find_wrangler(project: Path, environ: Mapping[str, str]) -> Wrangler | str:
     """
     script = find_upwards("node_modules/wrangler/bin/wrangler.js", project)
     if script is None:
-        return "wrangler is not installed in the project"
+        return NOT_INSTALLED
     node = shutil.which("node", path=environ.get("PATH"))
     if node is None:
         return "wrangler needs Node.js, which is not on PATH"
@@ -81,7 +84,11 @@ def require_wrangler(project: Path, environ: Mapping[str, str]) -> Wrangler:
     found = find_wrangler(project, environ)
     if isinstance(found, str):
         raise project_failure(
-            f"{found[0].upper()}{found[1:]}.", hint="`npm install --save-dev wrangler@4`"
+            f"{found[0].upper()}{found[1:]}.",
+            hint="go to a project that has it, or add it to yours: "
+            "`npm install --save-dev wrangler`"
+            if found == NOT_INSTALLED
+            else None,
         )
     return found
 
@@ -102,7 +109,7 @@ def bundle_with_wrangler(
             done = subprocess.run(
                 command,
                 cwd=project.root,
-                env={**environ, **_QUIET},
+                env={**environ, **compile_cache(environ), **_QUIET},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -8,8 +8,8 @@ from typing import Final
 
 import click
 
-from workerd_faas.cli.app import App, pass_app
-from workerd_faas.cli.bundle.wrangler import require_wrangler
+from workerd_faas.cli.app import App
+from workerd_faas.cli.bundle.wrangler import NOT_INSTALLED, find_wrangler, require_wrangler
 from workerd_faas.cli.failure import Failure
 
 _FOREIGN: Final = frozenset(
@@ -20,6 +20,9 @@ _FOREIGN: Final = frozenset(
     }
 )  # fmt: skip
 """Would send Wrangler elsewhere, as somebody else, or are not its business."""
+
+_HELP: Final = ((), ("--help",), ("-h",))
+"""Asks for Wrangler's help; without a Wrangler there is ours."""
 
 
 def pointed(environ: Mapping[str, str], url: str, token: str, account: str) -> dict[str, str]:
@@ -53,14 +56,18 @@ Examples:
   wrkst wrangler -- tail""",
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@pass_app
-def run_wrangler(app: App, arguments: tuple[str, ...]) -> int:
+@click.pass_context
+def run_wrangler(context: click.Context, arguments: tuple[str, ...]) -> int:
     """
     Run the project's own Wrangler against this server.
 
     It is found in the node_modules of the working directory or above, and gets the address of the
     server, your login and your account in its environment. Its exit status is ours.
     """
+    app: App = context.obj
+    if arguments in _HELP and find_wrangler(Path.cwd(), app.environ) == NOT_INSTALLED:
+        click.echo(context.get_help())
+        return 0
     found = require_wrangler(Path.cwd(), app.environ)
     environment = pointed(
         app.environ,
