@@ -42,6 +42,7 @@ def fleet_options(settings: Settings) -> FleetOptions:
         database_allow=settings.hyperdrive_allow,
         deny=settings.egress_deny,
         max_cells=settings.max_cells,
+        cells_per_place=settings.cells_per_account,
         idle=settings.cell_idle_timeout,
         memory=settings.cell_memory,
         memory_of_all=settings.cells_memory or _most_of_the_memory(),

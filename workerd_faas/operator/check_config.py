@@ -41,6 +41,7 @@ def described(settings: Settings) -> dict[str, Any]:
         "hyperdrive_allow": [str(network) for network in settings.hyperdrive_allow],
         "egress_deny": [str(address) for address in settings.egress_deny],
         "max_cells": settings.max_cells,
+        "cells_per_account": settings.cells_per_account,
         "cell_memory": settings.cell_memory,
         "cells_memory": settings.cells_memory,
         "cell_idle_timeout": settings.cell_idle_timeout,

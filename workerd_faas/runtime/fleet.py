@@ -4,6 +4,7 @@ All function cells: one slot per tenant, started at its first request, stopped w
 
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import egress, javascript, leftovers, memory
 from workerd_faas.runtime.cell import Cause, Cell, Death, State, Times
 from workerd_faas.runtime.cpu import CpuLimit, CpuMeter
+from workerd_faas.runtime.crowd import MARK, Crowds
 from workerd_faas.runtime.housing import Builder, House
 from workerd_faas.runtime.process import MIB, RESERVED_DATA
 from workerd_faas.runtime.quarantine import GuardedTargets, Quarantine, Wish
@@ -84,6 +86,7 @@ class FleetOptions:
         database_allow: Networks of databases that can be opened for single accounts.
         deny: Addresses of this host that its interfaces do not show, such as a mapped public one.
         max_cells: How many processes at once. A hot restart may go beyond it by one.
+        cells_per_place: How many of them may run what one could, when it has too much to do.
         idle: A cell that no request has used for so long is stopped.
         wait: How long a request waits for a cell.
         memory: What the JavaScript and buffers of one cell may take: beyond it allocations fail.
@@ -104,6 +107,7 @@ class FleetOptions:
     database_allow: tuple[egress.Network, ...] = ()
     deny: tuple[egress.Address, ...] = ()
     max_cells: int = 64
+    cells_per_place: int = 1
     idle: float = 300.0
     wait: float = 10.0
     memory: int = 256 * MIB
@@ -157,6 +161,7 @@ class Fleet:
     _own_seen: frozenset[egress.Network] = frozenset()
     _ticks: int = 0
     _slots: dict[str, Slot] = attrs.Factory(dict)
+    _crowds: Crowds[Slot] = attrs.field(init=False)
     _openings: Openings = attrs.Factory(dict)
     _houses: dict[Cell, House] = attrs.Factory(dict)
     _queued: dict[Slot, None] = attrs.Factory(dict)
@@ -183,6 +188,10 @@ class Fleet:
             full=self.options.recycle,
             changed=self._standing_changed,
         )
+
+    @_crowds.default
+    def _everybody_alone(self) -> Crowds[Slot]:
+        return Crowds(self.options.cells_per_place)
 
     @_apart.default
     def _those_apart(self) -> set[str]:
@@ -381,7 +390,10 @@ class Fleet:
         """
         if route.function in self._apart:
             return self._upstream_apart(route)
-        slot = self._slots.get(self.rules.key(route))
+        key = self.rules.key(route)
+        if key in self._crowds.members:
+            return self._crowds.upstream(key)
+        slot = self._slots.get(key)
         return None if slot is None or slot.current is None else slot.current.upstream
 
     def _upstream_apart(self, route: Route) -> Upstream | None:
@@ -419,14 +431,19 @@ class Fleet:
         if slot is None:
             sole = key == own_key(route)
             shared = not sole and self.rules.shares(route.account_id)
-            slot = self._slots[key] = Slot(
-                key=key,
-                account_id=None if shared else route.account_id,
-                reactor=self.reactor,
-                wait=self.options.wait,
-                owner=self,
-                sole=route.function if sole else None,
-            )
+            account_id = None if shared else route.account_id
+            slot = self._new_slot(key, account_id, route.function if sole else None)
+        return slot
+
+    def _new_slot(self, key: str, account_id: str | None, sole: str | None) -> Slot:
+        slot = self._slots[key] = Slot(
+            key=key,
+            account_id=account_id,
+            reactor=self.reactor,
+            wait=self.options.wait,
+            owner=self,
+            sole=sole,
+        )
         return slot
 
     def version_removed(self, account_id: str, version_id: str) -> None:
@@ -617,6 +634,8 @@ class Fleet:
             self._follow_addresses()
         for slot in tuple(self._slots.values()):
             self._look_at(slot, now)
+        if self._crowds.most > 1:
+            self._spread(now)
         self._queued = {slot: None for slot in self._queued if slot.wanted}
         # What has become free may be memory, of which nobody is told.
         self._admit_queued()
@@ -626,8 +645,9 @@ class Fleet:
     def _look_at(self, slot: Slot, now: float) -> None:
         cell = slot.current
         if cell is None:
-            if slot.forgettable(now):
+            if slot.forgettable(now) and slot.key not in self._crowds.members:
                 del self._slots[slot.key]
+                self._crowds.leave(slot)
             return
         if self._misplaced(slot):
             slot.idle_out()
@@ -635,6 +655,21 @@ class Fleet:
             self._recycle(slot, cell)
         elif now - slot.last_used >= self.options.idle:
             slot.idle_out()
+
+    def _spread(self, now: float) -> None:
+        """
+        Start one more cell where all are busy. Whoever is suspected of something has one alone.
+        """
+        firsts = [
+            slot
+            for slot in self._slots.values()
+            if MARK not in slot.key and slot.sole not in self._apart
+        ]
+        for first in self._crowds.overloaded(firsts, now):
+            self._log.info("{key} has too much to do: one more cell", key=first.key)
+            make = partial(self._new_slot, account_id=first.account_id, sole=first.sole)
+            slot = self._crowds.sleeping(first) or self._crowds.join(first, make)
+            slot.when_ready(lambda _: None)
 
     def _recycle(self, slot: Slot, cell: Cell) -> None:
         if slot.starting is not None or cell.age < self.options.recycle_age:

@@ -88,6 +88,7 @@ def load(
         hyperdrive_allow=values["HYPERDRIVE_ALLOW"] or (),
         egress_deny=values["EGRESS_DENY"] or (),
         max_cells=values["MAX_CELLS"],
+        cells_per_account=values["CELLS_PER_ACCOUNT"],
         cell_memory=values["CELL_MEMORY"],
         cells_memory=values["CELLS_MEMORY"],
         cell_idle_timeout=values["CELL_IDLE_TIMEOUT"],

@@ -79,6 +79,7 @@ class Settings:
     hyperdrive_allow: tuple[Network, ...]
     egress_deny: tuple[Address, ...]
     max_cells: int
+    cells_per_account: int
     cell_memory: int
     cells_memory: int | None
     cell_idle_timeout: float

@@ -224,6 +224,15 @@ SETTINGS: Final = (
     ),
     Setting(
         group=_FUNCTIONS,
+        name="CELLS_PER_ACCOUNT",
+        meaning="How many of them may run the functions of one account (or what else shares one) "
+        "when one has too much to do: each has a memory of its own",
+        read=values.count,
+        default="1",
+        example="4",
+    ),
+    Setting(
+        group=_FUNCTIONS,
         name="CELL_MEMORY",
         meaning="How much memory the functions of one workerd process may use",
         read=values.size,
