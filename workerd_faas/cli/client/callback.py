@@ -12,9 +12,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
@@ -31,6 +32,10 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -67,7 +72,9 @@ class CallbackListener:
                 self._wake.send(b"\0")
             return True
 
-    def wait(self, seconds: float, pasted: IO[str] | None = None) -> str:
+    def wait(
+        self, seconds: float, pasted: IO[str] | None = None, note: Callable[[str], None] = _silent
+    ) -> str:
         """
         The query of the callback.
 
@@ -75,10 +82,12 @@ class CallbackListener:
             seconds: How long to wait.
             pasted: Where a person may paste the address that the browser ended at, for browsers
                 on another machine.
+            note: Told what is wrong with what was pasted.
 
         Raises:
-            Failure: nobody came in time.
+            Failure: nobody came in time, or somebody gave up pasting.
         """
+        tried = False
         deadline = time.monotonic() + seconds
         typed = b""
         with selectors.DefaultSelector() as selector:
@@ -95,13 +104,31 @@ class CallbackListener:
                     continue
                 # Not readline: what it keeps in its buffer would never be waited for.
                 data = os.read(pasted.fileno(), 65536)
+                *lines, typed = (typed + (data or b"\n")).split(b"\n")
+                for line in filter(None, (each.strip() for each in lines)):
+                    query = _query_of(line.decode("utf-8", "replace"))
+                    if self._accepts(query):
+                        return query
+                    tried = True
+                    note(
+                        "That is not it: the address begins with "
+                        f"{self.redirect_uri}? and has a state= of this login. Paste it again:"
+                    )
                 if not data:
                     selector.unregister(pasted)
-                *lines, typed = (typed + (data or b"\n")).split(b"\n")
-                for line in lines:
-                    if line.strip():
-                        return urlsplit(line.decode("utf-8", "replace").strip()).query
+                    if tried or pasted.isatty():
+                        raise login_needed("Nothing was pasted that belongs to this login.")
         raise login_needed("Nobody logged in in time.")
+
+
+def _query_of(text: str) -> str:
+    """
+    The query of an address, or the text itself, which may be the query alone.
+    """
+    try:
+        return urlsplit(text).query or text
+    except ValueError:
+        return text
 
 
 @contextlib.contextmanager
@@ -137,6 +164,16 @@ class _Server(ThreadingHTTPServer):
         """
 
 
+def _error(query: str) -> str | None:
+    """
+    Why the server has refused; None when it has not.
+    """
+    fields = parse_qs(query)
+    if "error" not in fields:
+        return None
+    return fields.get("error_description", fields["error"])[0].removesuffix(".")
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = 30
@@ -148,15 +185,17 @@ class _Handler(BaseHTTPRequestHandler):
         port = self.server.server_address[1]
         if self.headers.get("Host") != f"127.0.0.1:{port}" or parts.path != CALLBACK_PATH:
             self._answer(404, "There is nothing here.")
-        elif self.server.listener.offer(parts.query):
+        elif not self.server.listener.offer(parts.query):
+            self._answer(400, "This answer belongs to another login.")
+        elif (error := _error(parts.query)) is not None:
+            self._answer(403, f"You are not logged in: {error}.")
+        else:
             self._answer(
                 200, "wrkst has got the answer. You can close this page and go back to it."
             )
-        else:
-            self._answer(400, "This answer belongs to another login.")
 
     def _answer(self, status: int, text: str) -> None:
-        body = _PAGE.format(text=text).encode()
+        body = _PAGE.format(text=escape(text)).encode()
         self.send_response(status)
         for name, value in _HEADERS.items():
             self.send_header(name, value)

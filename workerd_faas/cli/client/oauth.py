@@ -126,10 +126,16 @@ class Attempt:
             issuer != self.endpoints.issuer
         ):
             raise login_needed("The answer of the login does not come from this server.")
-        if "error" in answer:
-            refused = answer["error"] == "access_denied"
-            text = answer.get("error_description") or answer["error"]
-            raise login_needed("The login was refused." if refused else f"The login failed: {text}")
+        error, text = answer.get("error"), answer.get("error_description")
+        if error == "access_denied":
+            # Not a login's hint: the next one would be refused as well.
+            raise Failure(
+                f"The login was refused: {text}" if text else "The login was refused.",
+                hint="whoever runs the server can say why",
+                status=Exit.LOGIN,
+            )
+        if error is not None:
+            raise login_needed(f"The login failed: {text or error}")
         if not answer.get("code"):
             raise login_needed("The answer of the login has no code.")
         return answer["code"]

@@ -95,7 +95,7 @@ def _by_browser(app: App, endpoints: Endpoints, browser: bool, timeout: int) -> 
         opened = browser and has_display(app.environ) and webbrowser.open(url)
         if not opened:
             note("If that browser runs elsewhere, paste the address at which it ends up:")
-        query = listener.wait(timeout, None if opened else sys.stdin)
+        query = listener.wait(timeout, None if opened else sys.stdin, note)
     return app.oauth.redeem(attempt, attempt.code_from(query))
 
 
