@@ -72,11 +72,21 @@ def test_suspects_take_turns() -> None:
     assert now <= 6
 
 
-def test_requests_in_flight_come_first() -> None:
-    """Of suspects with as many strikes, one with requests in flight has a place first."""
-    blame = Blame(BlamePolicy(places=1))
+def test_likely_suspects_come_first() -> None:
+    """Who is not likely to have done it stays where it is, until it may have done it twice."""
+    blame = Blame()
     blame.died(0, HOME, CPU, {"was": False, "is": True})
     assert blame.apart == {"is"}
+    blame.died(1, HOME, CPU, {"was": False, "is": False})
+    assert blame.apart == {"is", "was"}
+
+
+def test_the_only_likely_one_has_more_strikes() -> None:
+    """A death weighs twice against the only likely suspect, but does not convict it."""
+    blame = Blame(BlamePolicy(strikes=2))
+    changes = blame.died(0, HOME, CPU, {"was": False, "is": True})
+    assert [(change.standing, change.strikes) for change in changes] == [(Standing.SUSPECT, 2)]
+    assert standings(blame.died(1, HOME, CPU, {"is": True})) == {"is": Standing.QUARANTINED}
 
 
 def test_quarantines_grow() -> None:

@@ -120,7 +120,7 @@ def test_it_is_quarantined_and_others_go_on(
     bad.upload("sibling", HELLO)
     beside.upload("stranger", HELLO)
     bad.upload(name, code)
-    codes = []
+    codes: list[int] = []
     with Innocents(bad, ("sibling", "stranger")) as innocents:
         until(lambda: len(innocents.seen) == 2, "both are asked")
         while QUARANTINED not in codes and len(codes) < 6:
@@ -275,13 +275,12 @@ def test_a_ring_over_the_network_ends() -> None:
     are in flight as their account may have: all get the 429, nothing stays in flight, and both can
     be asked again.
     """
-    settings = {
-        "EGRESS_ALLOW": "127.0.0.1/32",
-        "USE_FORWARDED_HOST": "true",
-        "TRUSTED_PROXIES": "127.0.0.1/32",
-        "ACCOUNT_CONCURRENCY": "30",
-    }
-    with running(**settings) as daemon:
+    with running(
+        EGRESS_ALLOW="127.0.0.1/32",
+        USE_FORWARDED_HOST="true",
+        TRUSTED_PROXIES="127.0.0.1/32",
+        ACCOUNT_CONCURRENCY="30",
+    ) as daemon:
         daemon.upload("ping", ring(daemon, "pong"))
         daemon.upload("pong", ring(daemon, "ping"))
         daemon.upload("sibling", HELLO)
@@ -308,8 +307,9 @@ def test_settings_of_limits() -> None:
       return new Response(size, { headers: { "x-large": "x".repeat(+large) } });
     } }
     """
-    limits = {"FUNCTION_RATE": "0.2", "MAX_REQUEST_BODY": "1KiB", "MAX_RESPONSE_HEADER": "2KiB"}
-    with running(**limits) as daemon:
+    with running(
+        FUNCTION_RATE="0.2", MAX_REQUEST_BODY="1KiB", MAX_RESPONSE_HEADER="2KiB"
+    ) as daemon:
         for name in ("body", "head", "rate"):
             daemon.upload(name, code)
         assert daemon.function("body", method="POST", body=b"x" * 1025).status == 413

@@ -230,15 +230,14 @@ class AgainTests(EndingCase):
     @in_asyncio
     async def test_a_client_that_left(self) -> None:
         """
-        A request whose client has gone is not repeated, and its function stays a suspect until the
-        process's next sign of life.
+        A request whose client has gone is not repeated, and its function stays a suspect.
         """
         wire = await self.connect()
         await wire.send(GET)
         await until(lambda: self.cell.asked)
         wire.reset()
         await until(lambda: self.cell.upstream.in_flight == 0)
-        assert self.cell.upstream.abandoned == {"hello"}
+        assert self.cell.upstream.running() == {"hello"}
         await self.end(CRASHED)
         assert self.next.asked == 0
 

@@ -295,7 +295,7 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(len(self.s.prober.asked), 0)
         self.s.clock.advance(0.01)
         self.s.upstream.begin("f")
-        self.s.upstream.end("f")
+        self.s.upstream.end()
         self.s.prober.answer()
         self.s.clock.advance(0.5)
         self.s.prober.fail()
@@ -309,25 +309,33 @@ class WatchTests(SynchronousTestCase):
 
     def test_suspects(self) -> None:
         """
-        Whoever has run since the last sign of life is a suspect, and whoever had something pending
-        then; what was over by then is none.
+        Whoever has run since the last sign of life is a likely suspect, as is whoever has requests
+        in flight or had something pending then; who has run in the last minute is one too.
         """
-        upstream = self.s.upstream
+        upstream, clock = self.s.upstream, self.s.clock
+
+        def alive(*busy: str) -> None:
+            clock.advance(1)
+            self.s.prober.asked.pop().callback(Health(busy=busy))
+
+        alive()
         upstream.begin("over")
-        upstream.end("over")
-        upstream.begin("running")
+        upstream.end()
         upstream.begin()
-        self.s.clock.advance(1)
-        self.s.prober.asked.pop().callback(Health(pending=1, busy=("later",)))
-        self.assertEqual(self.s.cell.suspects, {"running": True, "later": False})
-        for name in ("done", "left", "left"):
-            upstream.begin(name)
-        upstream.end("done")
-        upstream.end("left", abandoned=True)
-        upstream.end("left", abandoned=True)
+        self.assertEqual(self.s.cell.suspects, {"over": True})
+        alive("later")
+        self.assertEqual(self.s.cell.suspects, {"over": False, "later": True})
+        upstream.witnesses[self] = lambda asked: ["long"] if asked is upstream else []
+        upstream.begin("new")
         self.assertEqual(
-            self.s.cell.suspects, {"running": True, "later": False, "done": False, "left": True}
+            self.s.cell.suspects, {"over": False, "later": True, "long": True, "new": True}
         )
+        for _ in range(29):
+            alive()
+        self.assertEqual(self.s.cell.suspects, {"over": False, "new": False, "long": True})
+        for _ in range(32):
+            alive()
+        self.assertEqual(self.s.cell.suspects, {"long": True})
 
     def test_too_much_cpu_time(self) -> None:
         """

@@ -46,7 +46,8 @@ class Meter:
 
     Attributes:
         name: Of what.
-        in_flight: Requests that have entered and not left.
+        left: How many more requests may enter at once.
+        most: How many may be in flight.
         due: When the next request would come if they came at the rate: that far ahead of now the
             requests have come already.
         account: The account's meter, of a function.
@@ -54,21 +55,29 @@ class Meter:
 
     name: str
     account: "Meter"
-    in_flight: int = 0
+    most: int
+    left: int
     due: float = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """
+        Requests that have entered and not left.
+        """
+        return self.most - self.left
 
 
 def leave(meter: Meter) -> None:
     """
     A request that has entered is over.
     """
-    meter.in_flight -= 1
-    meter.account.in_flight -= 1
+    meter.left += 1
+    meter.account.left += 1
 
 
-def _own_meter(account_id: str) -> Meter:
+def _own_meter(account_id: str, most: int) -> Meter:
     # An account's has no other above it.
-    meter = Meter(account_id, None)  # type: ignore[arg-type]
+    meter = Meter(account_id, None, most, most)  # type: ignore[arg-type]
     meter.account = meter
     return meter
 
@@ -80,13 +89,12 @@ class Admission:
     Attributes:
         limits: What they are held to.
         rated: Some limit is a rate, so that `enter` needs to know the time.
+        known: The meter of a function that had requests lately, or None.
     """
 
     def __init__(self, limits: TrafficLimits) -> None:
         self.limits = limits
         self.rated = limits.function_rate is not None or limits.account_rate is not None
-        self._function_at_once = limits.function_at_once
-        self._account_at_once = limits.account_at_once
         self._functions: dict[str, Meter] = {}
         self._accounts: dict[str, Meter] = {}
         self.known = self._functions.get
@@ -105,12 +113,12 @@ class Admission:
         if meter is None or meter.account.name != account_id:
             meter = self._new(account_id, function)
         account = meter.account
-        if meter.in_flight >= self._function_at_once or account.in_flight >= self._account_at_once:
-            raise self._too_many(meter)
+        if meter.left <= 0 or account.left <= 0:
+            raise _too_many(meter)
         if self.rated:
             self._charge(meter, now)
-        meter.in_flight += 1
-        account.in_flight += 1
+        meter.left -= 1
+        account.left -= 1
         return meter
 
     def in_flight(self, account_id: str) -> int:
@@ -134,8 +142,10 @@ class Admission:
     def _new(self, account_id: str, function: str) -> Meter:
         account = self._accounts.get(account_id)
         if account is None:
-            account = self._accounts[account_id] = _own_meter(account_id)
-        meter = self._functions[function] = Meter(function, account)
+            most = self.limits.account_at_once
+            account = self._accounts[account_id] = _own_meter(account_id, most)
+        most = self.limits.function_at_once
+        meter = self._functions[function] = Meter(function, account, most, most)
         return meter
 
     def _charge(self, meter: Meter, now: float) -> None:
@@ -151,24 +161,21 @@ class Admission:
             raise Problem(
                 kind=Kind.TOO_MANY_REQUESTS,
                 message="Requests come faster than this function, or its account, may have them.",
-                retry_after=max(1, math.ceil(wait)),
+                retry_after=max(1, math.ceil(wait - _ROUNDING)),
             )
         if limits.function_rate is not None:
             meter.due = max(meter.due, now) + 1 / limits.function_rate
         if limits.account_rate is not None:
             account.due = max(account.due, now) + 1 / limits.account_rate
 
-    def _too_many(self, meter: Meter) -> Problem:
-        whose = (
-            "This function has"
-            if meter.in_flight >= self._function_at_once
-            else "The functions of this account have"
-        )
-        return Problem(
-            kind=Kind.TOO_MANY_REQUESTS,
-            message=f"{whose} as many requests at once as allowed: try again in a moment.",
-            retry_after=1,
-        )
+
+def _too_many(meter: Meter) -> Problem:
+    whose = "This function has" if meter.left <= 0 else "The functions of this account have"
+    return Problem(
+        kind=Kind.TOO_MANY_REQUESTS,
+        message=f"{whose} as many requests at once as allowed: try again in a moment.",
+        retry_after=1,
+    )
 
 
 def _ahead(meter: Meter, rate: float | None, now: float) -> float:

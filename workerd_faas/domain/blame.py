@@ -17,8 +17,8 @@ import attrs
 from workerd_faas.domain.termination import WORDS, Termination
 
 _CALM_FACTOR: Final = 2
-_REMEMBERED: Final = 1000
-"""Deaths, over all functions: beyond that the oldest are forgotten early."""
+_AGAIN: Final = 2
+"""Deaths from which a function is apart even if it is not likely to have caused one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +29,7 @@ class BlamePolicy:
     Attributes:
         window: How long a strike counts.
         strikes: Their weight from which a function that dies alone is quarantined: an end weighs 2
-            when nothing else was running, else 1.
+            for the only likely suspect, else 1.
         growths: How often a process may outgrow its memory before those in it are suspects.
         places: Of one process, how many functions may be apart as suspects at a time.
         first: The first quarantine's errors.
@@ -112,7 +112,6 @@ class Record:
 @attrs.frozen(eq=False)
 class _Death:
     at: float
-    weight: int
 
 
 @attrs.define(eq=False)
@@ -122,6 +121,7 @@ class _Docket:
 
     Attributes:
         home: The process that it shares when it is free.
+        deaths: Those that it may have caused, with the weight that they have against it.
         apart: It runs in a process of its own.
         cleared: The process that it shared ended again without it.
         convicted_at: When it was quarantined last, of late.
@@ -130,7 +130,7 @@ class _Docket:
 
     home: str
     termination: Termination
-    deaths: list[_Death] = attrs.Factory(list)
+    deaths: dict[_Death, int] = attrs.Factory(dict)
     growths: list[float] = attrs.Factory(list)
     apart: bool = False
     cleared: bool = False
@@ -141,7 +141,7 @@ class _Docket:
 
     @property
     def strikes(self) -> int:
-        return sum(death.weight for death in self.deaths)
+        return sum(self.deaths.values())
 
     @property
     def standing(self) -> Standing:
@@ -176,18 +176,17 @@ class Blame:
 
         Args:
             home: What the process is called: the same for all that ever share it.
-            suspects: The functions that may have been running in it; whether a request to them was
-                in flight.
+            suspects: The functions that may have been running in it; whether that is likely.
             chance: In [0, 1), spreads the ends of quarantines.
         """
         self._forget(now)
-        alone = len(suspects) == 1
-        death = _Death(now, 2 if alone else 1)
+        death = _Death(now)
+        likely = [function for function in suspects if suspects[function]]
         for function in suspects:
             docket = self._docket(function, home, termination)
-            docket.deaths.append(death)
+            docket.deaths[death] = 2 if likely == [function] else 1
             docket.cleared = False
-        if alone:
+        if len(suspects) == 1:
             (function,) = suspects
             if self._guilty(function):
                 return self._convict(function, now, chance)
@@ -287,13 +286,15 @@ class Blame:
         """
         Who was beside the culprit each time is a suspect no more.
         """
-        known = {id(death) for death in self._dockets[culprit].deaths}
+        known = self._dockets[culprit].deaths
         changes: list[Change] = []
         for function, docket in list(self._dockets.items()):
             if function == culprit:
                 continue
             before = len(docket.deaths)
-            docket.deaths = [death for death in docket.deaths if id(death) not in known]
+            docket.deaths = {
+                death: weight for death, weight in docket.deaths.items() if death not in known
+            }
             if len(docket.deaths) < before and not docket.deaths and not docket.quarantined:
                 changes += self._free(function, docket, "another function did it")
         return changes
@@ -305,17 +306,17 @@ class Blame:
 
     def _separate(self, home: str, suspects: Mapping[str, bool], reason: str) -> list[Change]:
         """
-        Give suspects processes of their own, as many as there are places: those with the most
-        strikes first, of these those with requests in flight.
+        Give suspects processes of their own, as many as there are places: the likely ones first, of
+        these those with the most strikes.
         """
 
-        def rank(function: str) -> tuple[int, bool]:
-            return self._dockets[function].strikes, suspects[function]
+        def rank(function: str) -> tuple[bool, int]:
+            return suspects[function], self._dockets[function].strikes
 
         changes: list[Change] = []
         for function in sorted(suspects, key=rank, reverse=True):
             docket = self._dockets[function]
-            if docket.apart:
+            if docket.apart or not (suspects[function] or len(docket.deaths) >= _AGAIN):
                 continue
             if not self._place_in(home):
                 cleared = self._cleared_in(home)
@@ -382,7 +383,8 @@ class Blame:
         for function, docket in list(self._dockets.items()):
             over = docket.apart and self._ends(docket) <= now
             since = now - self.policy.window
-            docket.deaths = [d for d in docket.deaths if d.at > since][-_REMEMBERED:]
+            for death in [death for death in docket.deaths if death.at <= since]:
+                del docket.deaths[death]
             docket.growths = [at for at in docket.growths if at > since]
             if over:
                 changes += self._free(function, docket, "it has been calm")

@@ -1,10 +1,13 @@
 """One process that answers HTTP on a unix socket, as the relay and the supervisor share it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import attrs
 
 from workerd_faas.domain.termination import Verdict
+
+_HALF_A_MINUTE: Final = 30.0
 
 
 @attrs.define(eq=False)
@@ -19,9 +22,9 @@ class Upstream:
         in_flight: Requests and tunnels begun and not ended.
         served: Requests begun since it was made.
         retired: No new request may begin; see `retire`.
-        functions: Requests in flight by function. Those that have had none for a while are left out
-            when the process gives a sign of life.
-        abandoned: Functions with requests that nobody waits for any more, since then.
+        recent: Functions with requests begun since the process's last sign of life.
+        earlier: The same of some time before that; `lately` has a minute.
+        witnesses: Who can tell the functions with requests in flight; by themselves.
         verdict: Why the process ended.
     """
 
@@ -30,9 +33,12 @@ class Upstream:
     in_flight: int = 0
     served: int = 0
     retired: bool = False
-    functions: dict[str, int] = attrs.Factory(dict)
-    abandoned: set[str] = attrs.Factory(set)
+    recent: set[str] = attrs.Factory(set)
+    earlier: set[str] = attrs.Factory(set)
+    witnesses: "dict[object, Callable[[Upstream], Iterable[str]]]" = attrs.Factory(dict)
     verdict: Verdict | None = None
+    _before: set[str] = attrs.Factory(set)
+    _forget_at: float = 0.0
     _on_empty: list[Callable[[], None]] = attrs.Factory(list)
     _on_retired: list[Callable[[], None]] = attrs.Factory(list)
     _on_last_call: dict[Callable[[], None], None] = attrs.Factory(dict)
@@ -44,20 +50,13 @@ class Upstream:
         """
         self.in_flight += 1
         self.served += 1
-        functions = self.functions
-        functions[function] = functions.get(function, 0) + 1
+        self.recent.add(function)
 
-    def end(self, function: str = "", *, abandoned: bool = False) -> None:
+    def end(self) -> None:
         """
         That request is over, however it ended.
-
-        Args:
-            abandoned: Nobody waits for it any more, but the function may still run.
         """
         self.in_flight -= 1
-        self.functions[function] -= 1
-        if abandoned:
-            self.abandoned.add(function)
         if not self.in_flight and self._on_empty:
             waiting, self._on_empty = self._on_empty, []
             for callback in waiting:
@@ -110,12 +109,38 @@ class Upstream:
         self._on_last_call[callback] = None
         return lambda: self._on_last_call.pop(callback, None)
 
-    def sign_of_life(self) -> None:
+    def sign_of_life(self, now: float) -> None:
         """
-        It has just answered the supervisor: what was over by now is not what stops it later.
+        The process has just answered the supervisor.
+
+        Args:
+            now: Seconds on a clock that does not go back.
         """
-        self.abandoned.clear()
-        self.functions = {name: count for name, count in self.functions.items() if count}
+        self.earlier |= self.recent
+        self.recent = set()
+        if now >= self._forget_at:
+            self._forget_at = now + _HALF_A_MINUTE
+            self._before, self.earlier = self.earlier, set()
+
+    def running(self) -> set[str]:
+        """
+        The functions that may be running: with requests in flight, or begun since the last sign of
+        life. What follows an answer (`waitUntil`) is not seen from here.
+        """
+        found = self.recent.copy()
+        for in_flight in self.witnesses.values():
+            found.update(in_flight(self))
+        found.discard("")
+        return found
+
+    def lately(self) -> set[str]:
+        """
+        The functions that have run here in the last half a minute at least, in the last minute at
+        most.
+        """
+        found = self.recent | self.earlier | self._before
+        found.discard("")
+        return found
 
     def ended(self, verdict: Verdict) -> None:
         """

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.routing import Route
+from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.answers import malformed_answer, problem_answer, status_of
 from workerd_faas.ingress.exchange import Exchange
 from workerd_faas.ingress.headers import Request, head_for_upstream
@@ -468,6 +469,12 @@ class ClientConnection(asyncio.Protocol):
         The time for that is over.
         """
         self.cut()
+
+    def function_in(self, upstream: Upstream) -> str | None:
+        """
+        See `Connected`.
+        """
+        return None if self._exchange is None else self._exchange.function_in(upstream)
 
     # Time.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from workerd_faas.domain.admission import Meter, leave
+from workerd_faas.domain.admission import Meter
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.termination import Verdict
@@ -46,7 +46,6 @@ class Exchange:
         "_client",
         "_complete",
         "_connection",
-        "_function",
         "_keep",
         "_kept",
         "_meter",
@@ -82,7 +81,6 @@ class Exchange:
         self._upstream: Upstream | None = None
         self._connection: UpstreamConnection | None = None
         self._withdraw: Callable[[], Any] | None = None
-        self._function = "" if route is None else route.function
         self._meter: Meter | None = None
         self._kept = False
         self._resent = False
@@ -118,18 +116,41 @@ class Exchange:
                 self._client.wait(relay.limits.cell_wait_seconds)
                 self._keep_wish(relay.when_api(self._cell_ready))
             return
-        admission = relay.admission
-        now = relay.loop.time() if admission.rated else 0.0
-        try:
-            self._meter = admission.enter(route.account_id, route.function, now)
-        except Problem as problem:
-            self._fail(problem)
+        meter = relay.meter_of(route.function)
+        if (
+            meter is not None
+            and meter.left > 0
+            and meter.account.left > 0
+            and meter.account.name == route.account_id
+        ):
+            meter.left -= 1
+            meter.account.left -= 1
+            self._meter = meter
+        elif not self._enter(route):
             return
         upstream = relay.cells.upstream(route)
         if upstream is not None:
             self._go_to(upstream)
         else:
             self._wait_for_cell()
+
+    def _enter(self, route: Route) -> bool:
+        """
+        The long way to what `start` does itself where it can.
+        """
+        relay = self._relay
+        try:
+            self._meter = relay.admission.enter(route.account_id, route.function, relay.loop.time())
+        except Problem as problem:
+            self._fail(problem)
+            return False
+        return True
+
+    def function_in(self, upstream: Upstream) -> str | None:
+        """
+        The function that it runs there, if it does.
+        """
+        return self._route.function if self._route and self._upstream is upstream else None
 
     def _wait_for_cell(self) -> None:
         assert self._route is not None  # See `start`.
@@ -152,7 +173,8 @@ class Exchange:
 
     def _go_to(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        upstream.begin(self._function)
+        route = self._route
+        upstream.begin("" if route is None else route.function)
         connection = self._relay.pool.take(upstream)
         if connection is None:
             self._connect(upstream)
@@ -161,6 +183,7 @@ class Exchange:
             self._send_first(connection)
 
     def _connect(self, upstream: Upstream) -> None:
+        upstream.witnesses[self._relay] = self._relay.functions_in
         self._client.wait(self._relay.limits.first_byte_seconds)
         self._relay.pool.connect(upstream, self)
 
@@ -195,7 +218,7 @@ class Exchange:
             self._fail(failed())
         else:
             self._upstream = None
-            upstream.end(self._function)
+            upstream.end()
             self._client.wait(self._relay.limits.refused_seconds)
             self._keep_wish(self._relay.when_retired(upstream, self._look_for_another))
 
@@ -371,7 +394,7 @@ class Exchange:
         open_tunnel(
             self._relay,
             upstream=upstream,
-            function=self._function,
+            function="" if self._route is None else self._route.function,
             meter=self._meter,
             client=client.transport,
             cell=connection.transport,
@@ -452,7 +475,7 @@ class Exchange:
             self._retried = True
             self._kept = self._resent = False
             self._upstream = None
-            upstream.end(self._function)
+            upstream.end()
             self._look_for_another()
             return
         problem = terminated(verdict)
@@ -479,7 +502,7 @@ class Exchange:
         The client is gone: so is whatever is done for it.
         """
         if not self._over:
-            self._let_go(reusable=False, abandoned=True)
+            self._let_go(reusable=False)
             if self._relay.access_log:
                 self._log(499)
 
@@ -493,23 +516,20 @@ class Exchange:
             self.upstream_failed("it broke off, and does not end")
         else:
             self._report(self._upstream, "it did not answer in time")
-            self._fail(timed_out(), abandoned=True)
+            self._fail(timed_out())
 
     def _report(self, upstream: Upstream, reason: str) -> None:
         self._relay.failed(
             ray=self.ray, host=self.request.host, upstream=upstream.label, reason=reason
         )
 
-    def _fail(self, problem: Problem, *, abandoned: bool = False) -> None:
-        self._let_go(reusable=False, abandoned=abandoned)
+    def _fail(self, problem: Problem) -> None:
+        self._let_go(reusable=False)
         self._client.exchange_failed(problem)
 
-    def _let_go(self, *, reusable: bool, abandoned: bool = False) -> None:
+    def _let_go(self, *, reusable: bool) -> None:
         """
         Leave the upstream, exactly once.
-
-        Args:
-            abandoned: The function may still be running.
         """
         self._over = True
         self._relay.in_flight -= 1
@@ -522,11 +542,12 @@ class Exchange:
                 connection.abort()
         if upstream is not None:
             self._upstream = None
-            upstream.end(self._function, abandoned=abandoned)
+            upstream.end()
         meter = self._meter
         if meter is not None:
             self._meter = None
-            leave(meter)
+            meter.left += 1
+            meter.account.left += 1
         if self._withdraw is not None:
             self._withdraw()
             self._withdraw = None

@@ -8,6 +8,8 @@ Closing a socket with unread input resets it, and the reset may overtake the las
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from workerd_faas.domain.upstream import Upstream
+
 if TYPE_CHECKING:
     from workerd_faas.ingress.relay import Relay
 
@@ -67,6 +69,12 @@ class _Lingering(asyncio.Protocol):
             return
         self._mark = mark
         self.deadline = now + (limits.write_stall_seconds if mark else limits.linger_seconds)
+
+    def function_in(self, upstream: Upstream) -> str | None:
+        """
+        See `Connected`: nothing runs for it any more.
+        """
+        return None
 
     def drain(self) -> None:
         """

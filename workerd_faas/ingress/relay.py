@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 import attrs
 from twisted.logger import Logger
 
-from workerd_faas.domain.admission import UNBOUNDED, Admission
+from workerd_faas.domain.admission import UNBOUNDED, Admission, Meter
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.names import is_version_prefix
 from workerd_faas.domain.routing import Route, RoutingTable, sticky_position
@@ -71,6 +71,11 @@ class Connected(Protocol):
         End now.
         """
 
+    def function_in(self, upstream: Upstream) -> str | None:
+        """
+        The function that runs there for it, if one does.
+        """
+
 
 @attrs.define(eq=False, kw_only=True)
 class Relay:
@@ -82,6 +87,7 @@ class Relay:
         connections: Every client's connection.
         silence: Of them, those from which nothing is read for the moment.
         admission: How many requests functions and accounts may have.
+        meter_of: The meter of a function, if it can be used as it is.
         draining: Nothing new is begun.
         idle_seconds: How long a client's connection may be without a request.
         api: Where requests to the API go; None: for a moment nobody knows.
@@ -121,6 +127,7 @@ class Relay:
     _wishes: dict[Callable[[Upstream], None], None] = attrs.Factory(dict)
     _failures: int = 0
     _next_tidy: float = 0.0
+    meter_of: Callable[[str], Meter | None] = attrs.field(init=False)
     _log: ClassVar[Logger] = Logger()
 
     @idle_seconds.default
@@ -128,6 +135,8 @@ class Relay:
         return self.limits.keep_alive_seconds
 
     def __attrs_post_init__(self) -> None:
+        # Where rates have to be known, no meter is taken without a look at the time.
+        self.meter_of = (lambda _: None) if self.admission.rated else self.admission.known
         self.timers.each_tick(self._report_failures)
         self.timers.each_tick(self.silence.look)
         self.timers.each_tick(self._tidy)
@@ -170,12 +179,12 @@ class Relay:
             key = request.version_key
             # A share of the traffic is no secret.
             position = random.random() * 100 if key is None else sticky_position(function, key)  # noqa: S311
-            return self.routes.resolve(function, None, position)
+            return self.routes.resolve_host(function, None, position)
         if not is_version_prefix(selector):
-            return self.routes.resolve(function, selector, 0.0)
+            return self.routes.resolve_host(function, selector, 0.0)
         self.misses.check(client.key, self.timers.now)
         try:
-            return self.routes.resolve(function, selector, 0.0)
+            return self.routes.resolve_host(function, selector, 0.0)
         except Problem:
             self.misses.missed(client.key, self.timers.now)
             raise
@@ -238,6 +247,13 @@ class Relay:
                 upstream=upstream,
                 reason=reason,
             )
+
+    def functions_in(self, upstream: Upstream) -> set[str]:
+        """
+        The functions with requests in flight there. It looks at every connection: for rare use.
+        """
+        found = (connection.function_in(upstream) for connection in self.connections)
+        return {function for function in found if function is not None}
 
     def _tidy(self, now: float) -> None:
         if now >= self._next_tidy:

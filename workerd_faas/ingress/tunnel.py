@@ -209,10 +209,15 @@ class Tunnel:
             self._withdraw()
             self._relay.tunnels -= 1
             self._relay.in_flight -= 1
-            # What it was about may go on for a while.
-            upstream.end(self._function, abandoned=True)
+            upstream.end()
             if self._meter is not None:
                 leave(self._meter)
+
+    def function_in(self, upstream: Upstream) -> str | None:
+        """
+        See `Connected`.
+        """
+        return self._function if self._upstream is upstream else None
 
     def drain(self) -> None:
         """

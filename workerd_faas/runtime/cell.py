@@ -196,14 +196,13 @@ class Cell:
     @property
     def suspects(self) -> dict[str, bool]:
         """
-        The functions that may run in it now or have run since its last sign of life; whether
-        requests to them are in flight.
+        The functions that may have run in it now; whether that is likely: a request was in flight
+        or came since its last sign of life, or something was pending then. Of the others a request
+        came in the last minute.
         """
-        upstream = self.upstream
-        found = {name: count > 0 for name, count in upstream.functions.items()}
-        found.update({name: found.get(name, False) for name in self.health.busy})
-        found.update(dict.fromkeys(upstream.abandoned, True))
-        found.pop("", None)
+        found = dict.fromkeys(self.upstream.lately(), False)
+        found.update(dict.fromkeys(self.health.busy, True))
+        found.update(dict.fromkeys(self.upstream.running(), True))
         return found
 
     # What the owner does.
@@ -284,7 +283,7 @@ class Cell:
         self._missed = 0
         self._usage = self.look(self.pid)
         self.health = health
-        self.upstream.sign_of_life()
+        self.upstream.sign_of_life(self.reactor.seconds())
         if self.state is State.STARTING:
             self.state = State.READY
             self._ready_at = self.reactor.seconds()

@@ -64,7 +64,7 @@ def health(body: bytes) -> Health:
         return Health(
             pending=int(document.get("pending", 0)),
             loaded=int(document.get("loaded", 0)),
-            busy=tuple(str(name) for name in document.get("busy", ())),
+            busy=tuple(name for name in document.get("busy", ()) if isinstance(name, str)),
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise NoAnswer("the answer is not a router's") from error

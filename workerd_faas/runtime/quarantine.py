@@ -98,14 +98,14 @@ class Quarantine:
                 label=cell.label,
                 termination=found.value,
                 blamed=blamed,
-                functions=sorted(suspects),
+                functions=sorted(name for name, likely in suspects.items() if likely),
             )
         if blamed and found is not None:
             now = self.reactor.seconds()
             self._tell(self.blame.died(now, home, found, suspects, self.chance()))
         # The next one shall not end by the same request: a culprit that is known is not asked
         # again, and one that is not known is asked in a process of its own.
-        again = found is not None and not (blamed and len(suspects) == 1)
+        again = found is not None and not (blamed and sum(suspects.values()) == 1)
         return Verdict(termination=found, again=again)
 
     def cell_grew(self, home: str, cell: Cell) -> None:

@@ -81,6 +81,8 @@ class CellCalls:
                 outcome=Outcome.NOT_STARTED, version_id=route.version_id, detail=problem.message
             )
         upstream.begin(route.function)
+        run = object()
+        upstream.witnesses[run] = lambda _: (route.function,)
         try:
             answer = await ask(
                 self.reactor,
@@ -96,7 +98,8 @@ class CellCalls:
                 detail="The process of this function ended before the run did.",
             )
         finally:
-            upstream.end(route.function)
+            del upstream.witnesses[run]
+            upstream.end()
         return ran(answer.body, route.version_id)
 
     async def _upstream(self, route: Route) -> Upstream:

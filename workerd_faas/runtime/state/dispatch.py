@@ -35,6 +35,8 @@ class CellDispatch:
         """
         upstream = await self._upstream(route)
         upstream.begin(route.function)
+        run = object()
+        upstream.witnesses[run] = lambda _: (route.function,)
         try:
             answer = await ask(
                 self.reactor,
@@ -48,7 +50,8 @@ class CellDispatch:
                 kind=Kind.UPSTREAM_FAILED, message="The function's process ended meanwhile."
             ) from None
         finally:
-            upstream.end(route.function)
+            del upstream.witnesses[run]
+            upstream.end()
         if answer.status != 200:
             raise Problem(kind=Kind.UNAVAILABLE, message="The function could not be started.")
         return answer.body
