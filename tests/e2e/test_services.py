@@ -221,6 +221,39 @@ def test_no_call_after_a_deployment_reaches_the_old_version(daemon: Daemon) -> N
             thread.join()
 
 
+def test_handlers_are_called_through_a_binding(daemon: Daemon) -> None:
+    """
+    `scheduled()` and `queue()` of a binding run the target's, with their outcome and what was
+    retried; a socket by `connect()` ends.
+    """
+    target = """
+    export default {
+      fetch: () => new Response(),
+      scheduled({ cron }) { if (cron === "bad") throw new Error("bad"); console.log("ran", cron); },
+      queue({ messages }) { messages[0].ack(); messages[1].retry(); },
+    }
+    """
+    caller = """
+    export default { async fetch(request, env) {
+      const message = (id) => ({ id, timestamp: new Date(), body: id, attempts: 1 });
+      const queue = await env.TARGET.queue("q", [message("a"), message("b")]);
+      const ran = await env.TARGET.scheduled({ cron: "* * * * *" });
+      const bad = await env.TARGET.scheduled({ cron: "bad" });
+      const { done } = await env.TARGET.connect("any:1").readable.getReader().read();
+      return Response.json({ queue, ran: ran.outcome, bad: bad.outcome, done });
+    } }
+    """
+    assert daemon.upload("handling", target).status == 200
+    assert daemon.upload("handled", caller, bindings=[to("handling")]).status == 200
+    answer = daemon.function("handled").document
+    assert (answer["ran"], answer["bad"], answer["done"]) == ("ok", "exception", True)
+    assert answer["queue"]["explicitAcks"] == ["a"]
+    assert [each["msgId"] for each in answer["queue"]["retryMessages"]] == ["b"]
+    until(
+        lambda: ["ran", "* * * * *"] in seen(daemon, "handling"), "the run is in the target's log"
+    )
+
+
 def test_another_accounts_function_is_no_target(daemon: Daemon) -> None:
     """
     A function of another account cannot be bound to, and is not told from one that is not there;

@@ -150,7 +150,12 @@ FILTERS: Final[tuple[tuple[tuple[str, ...], list[str]], ...]] = (
 
 @pytest.mark.parametrize(
     ("program", "filters"),
-    [("wrangler", FILTERS[1:5:3]), ("wrangler", FILTERS[3:7:3]), ("wrkst", FILTERS)],
+    [
+        ("wrangler", FILTERS[1:5:3]),
+        ("wrangler", FILTERS[3:7:3]),
+        ("wrangler", FILTERS[0:8:7]),
+        ("wrkst", FILTERS),
+    ],
 )
 def test_filters(
     program: str,
@@ -190,6 +195,36 @@ def test_filters(
             paths = [event["event"]["request"]["url"].partition("localhost")[2] for event in found]
             assert paths == expected
             tail_.interrupt()
+
+
+@pytest.mark.parametrize("program", ["wrangler", "wrkst"])
+def test_one_version_is_watched(program: str, project: Path, dev: Daemon, tmp_path: Path) -> None:
+    """
+    With `--version-id` the requests of that version are shown and those of another are not.
+    """
+    versions = dev.api("GET", "/workers/scripts/talker/versions").result["items"]
+    one = versions[0]["id"]
+    other = dev.upload("talker", "export default { fetch: () => new Response() }", deploy=False)
+    developer = Developer(tmp_path, dev)
+    name = f"{program}-version"
+    tail = (
+        tailing(project, dev, "--version-id", one, name=name)
+        if program == "wrangler"
+        else background(
+            [BIN / "wrkst", "tail", "--json", "--version-id", one[:8]],
+            directory=project,
+            environment=developer.environment,
+            name=name,
+        )
+    )
+    with tail as watching, tailing_everything(project, dev) as control:
+        until_watched(dev, 2)
+        dev.function(f"{other.result['id'][:8]}.talker", "/other")
+        dev.function(f"{one[:8]}.talker", "/one")
+        control.until_documents(2)
+        (event,) = watching.until_documents(1)
+        assert event["event"]["request"]["url"].endswith("/one")
+        assert event["scriptVersion"]["id"] == one
 
 
 def tailing_everything(project: Path, dev: Daemon) -> AbstractContextManager[Background]:

@@ -37,9 +37,22 @@ export class Service extends WorkerEntrypoint {
     checkDepth(props);
     return fetchElsewhere(request, props, this.env);
   }
+
+  /** Not passed on: the caller's socket ends at once. What we would throw, nobody would be told. */
+  connect() {}
+
+  /** Passed on; no tail counts it. */
+  scheduled(event) {
+    if (this.ctx.props.owner !== undefined) onlyFetch(this.ctx.props, "scheduled");
+    return withTarget(this, (target, entry) =>
+      target.scheduled(event).finally(() => {
+        entry.pending--;
+      }),
+    );
+  }
 }
 
-const OWN = new Set(["constructor", "ctx", "env", "fetch"]);
+const OWN = new Set(["connect", "constructor", "ctx", "env", "fetch", "scheduled"]);
 
 /** Everything that we do not have ourselves is a method or property of the target. */
 function property(self, name) {
@@ -76,7 +89,7 @@ function throughSite(entry, props, env, ctx, request) {
 
 function send(entry, { service, entrypoint, props }, env, call) {
   if (entry.key === undefined) throw new Error(`The function "${service}" has assets and no code.`);
-  const result = call(use(entry, env).getEntrypoint(entrypoint, { props: props ?? {} }));
+  const result = call(use(entry, env).getEntrypoint(entrypoint, { props: props ?? {} }), entry);
   result.catch((error) => {
     // Nothing was invoked then, so no tail will come.
     if (String(error?.message).startsWith("Worker has no such entrypoint")) entry.pending--;
