@@ -2,9 +2,13 @@
 
 import ipaddress
 import json
+import random
+import shutil
+import subprocess
 from typing import Any
 
 from twisted.internet import protocol
+from twisted.internet.tcp import Server
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -52,6 +56,13 @@ class _Secret(Resource):
         """
         self.asked += 1
         return b"reached"
+
+
+def _ours(reader: Any, address: str) -> bool:
+    """
+    Whether it is a connection to this address of ours.
+    """
+    return isinstance(reader, Server) and reader.getHost().host == address
 
 
 class EgressTests(RealCase):
@@ -131,6 +142,30 @@ class EgressTests(RealCase):
         self.assertEqual(seen[own[0]], ["refused", "refused"])
         seen = await self.reach(own[:1], (f"{own[0]}/32",))
         self.assertEqual(seen[own[0]], ["reached", "reached"])
+
+    async def test_an_address_that_comes_later(self) -> None:
+        """
+        An address that this host gets while cells run is out of their reach soon, though it is a
+        public one.
+        """
+        address = f"192.31.196.{random.randrange(1, 255)}"  # AS112: public, and nobody's.
+        change = ["ip", "address", "add", f"{address}/32", "dev", "lo"]
+        fleet = await self.fleet()
+        before = await self.ready(fleet)
+        if shutil.which("ip") is None or subprocess.run(change, check=False).returncode:
+            self.skipTest("this process may not give this host an address")
+        change[2] = "delete"
+        self.addCleanup(lambda: subprocess.run(change, check=True))
+        body = json.dumps([[address, self.port]]).encode()
+        seen = (await self.client.get(before, "v", body=body)).json
+        self.assertEqual(seen[address], ["reached", "reached"])
+        await self.until(lambda: before.retired)
+        seen = (await self.client.get(await self.ready(fleet), "v", body=body)).json
+        self.assertEqual(seen[address], ["refused", "refused"])
+        await fleet.stop()
+        await self.until(
+            lambda: not any(_ours(each, address) for each in self.reactor.getReaders())
+        )
 
     async def test_no_unix_socket(self) -> None:
         """
