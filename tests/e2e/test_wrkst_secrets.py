@@ -67,7 +67,9 @@ def test_secrets_are_changed_in_service(project: Project) -> None:
     project.run("deploy")
     (project.directory / "many.json").write_text('{"A": "open a", "KEY": null}')
     said += project.run("secret", "bulk", "many.json")
-    said += project.run("secret", "bulk", stdin='{"B": "open b"}')
+    counted = project.run("secret", "bulk", stdin='{"B": "open b", "NONE": null}')
+    assert "1 secret set, NONE was not there." in counted
+    said += counted
     assert project.env() == {"A": "open a", "B": "open b"}
     assert json.loads(project.run("secret", "list", "--json")) == [
         {"name": "A", "type": "secret_text"},
@@ -107,12 +109,14 @@ def test_secrets_of_a_version_wait(project: Project) -> None:
 
 def test_going_back_over_changed_secrets_warns(project: Project) -> None:
     """
-    `rollback` names the secrets that change with it.
+    `rollback` names the secrets that change with it: those of other texts, and those that the
+    earlier version lacks.
     """
     project.run("deploy")
     project.run("secret", "put", "A", stdin="1")
-    project.run("secret", "put", "A", stdin="2")
-    assert "have changed: A" in project.run("rollback", "--yes")
+    project.run("secret", "bulk", stdin='{"A": "2", "B": "2"}')
+    said = project.run("rollback", "--yes")
+    assert "has an earlier text of A and no B" in said
     assert project.env() == {"A": "1"}
 
 

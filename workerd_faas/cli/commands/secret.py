@@ -1,7 +1,5 @@
 """`wrkst secret` and `wrkst versions secret`."""
 
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,19 +9,8 @@ import click
 from workerd_faas.cli.app import App, json_option, name_option, pass_app, target
 from workerd_faas.cli.client.api import SCRIPT_NOT_FOUND, ApiError
 from workerd_faas.cli.client.secrets import SecretsApi
-from workerd_faas.cli.failure import usage
-from workerd_faas.cli.terminal import (
-    confirm,
-    is_interactive,
-    note,
-    say,
-    show_json,
-    show_table,
-    working,
-)
-
-MAX_AT_ONCE = 100
-"""What the server takes in one request."""
+from workerd_faas.cli.commands.secret_texts import check_names, read_bulk, read_text, told
+from workerd_faas.cli.terminal import confirm, note, say, show_json, show_table, working
 
 
 def _secrets(
@@ -33,47 +20,8 @@ def _secrets(
     return SecretsApi(which.scripts, which.name)
 
 
-def read_text(name: str) -> str:
-    """
-    A secret's text: asked for without an echo, or all of standard input but a final line end.
-
-    Raises:
-        Failure: there is none.
-    """
-    if is_interactive():
-        text: str = click.prompt(f"Text of {name}", hide_input=True, err=True)
-    else:
-        text = sys.stdin.read().removesuffix("\n").removesuffix("\r")
-    if not text:
-        raise usage(f"There is no text for {name}.", hint="write it to standard input")
-    return text
-
-
-def read_bulk(file: Path | None) -> dict[str, str | None]:
-    """
-    Names and texts of a JSON object in a file or on standard input; null takes a secret away.
-
-    Raises:
-        Failure: it is something else; the message has no text of it.
-    """
-    try:
-        content = sys.stdin.read() if file is None else file.read_text("utf-8")
-        found: Any = json.loads(content)
-    except (OSError, ValueError):
-        found = None
-    if (
-        not isinstance(found, dict)
-        or not all(text is None or isinstance(text, str) for text in found.values())
-        or not 1 <= len(found) <= MAX_AT_ONCE
-    ):
-        raise usage(
-            f"{file or 'Standard input'} must be a JSON object of 1 to {MAX_AT_ONCE} texts by "
-            'their names, such as {"KEY": "text", "OLD": null}.'
-        )
-    return found
-
-
 def _change(secrets: SecretsApi, changes: Mapping[str, str | None], *, yes: bool) -> None:
+    check_names(changes)
     try:
         with working("storing"):
             secrets.change(changes)
@@ -85,6 +33,21 @@ def _change(secrets: SecretsApi, changes: Mapping[str, str | None], *, yes: bool
             secrets.make_draft()
             secrets.change(changes)
         note(f"{secrets.name} is made; it answers 404 until its first deploy.")
+
+
+def _there(secrets: SecretsApi, changes: Mapping[str, str | None]) -> frozenset[str]:
+    """
+    The secrets that there are, if some are to be taken away.
+    """
+    if None not in changes.values():
+        return frozenset()
+    try:
+        with working("asking"):
+            return frozenset(secrets.names())
+    except ApiError as error:
+        if error.code != SCRIPT_NOT_FOUND:
+            raise
+        return frozenset()
 
 
 @click.group()
@@ -174,13 +137,9 @@ def bulk_secrets(
     """
     changes = read_bulk(file)
     secrets = _secrets(app, name, config, environment)
+    there = _there(secrets, changes)
     _change(secrets, changes, yes=yes)
-    note(f"{secrets.name}: {_told(changes)}.")
-
-
-def _told(changes: Mapping[str, str | None]) -> str:
-    gone = sum(text is None for text in changes.values())
-    return f"{len(changes) - gone} secrets set, {gone} taken away"
+    note(f"{secrets.name}: {told(changes, there)}.")
 
 
 @click.group("secret")
@@ -193,9 +152,13 @@ def version_secret() -> None:
 def _made(
     secrets: SecretsApi, changes: Mapping[str, str | None], message: str | None, tag: str | None
 ) -> None:
+    check_names(changes)
+    there = _there(secrets, changes)
     with working("storing"):
         made = secrets.change_newest(changes, message, tag)
-    note(f"{secrets.name}: a new version, {_told(changes)}; `wrkst versions deploy` serves it.")
+    note(
+        f"{secrets.name}: a new version, {told(changes, there)}; `wrkst versions deploy` serves it."
+    )
     say(str(made.get("id")))
 
 

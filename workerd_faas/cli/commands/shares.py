@@ -110,7 +110,7 @@ def put_in_service(
     except ApiError as error:
         if error.code != SECRETS_CHANGED:
             raise
-        warn(f"{error.errors[0][1]}: the earlier version has their earlier texts.")
+        warn(_secrets_then(which, shares, error))
         confirm("Go on all the same?", assume_yes=yes)
         with working("deploying"):
             result = which.scripts.create_deployment(which.name, shares, message, force=True)
@@ -121,3 +121,30 @@ def put_in_service(
     urls = result.get("urls")
     found = urls.get("function") if isinstance(urls, dict) else None
     say(str(found or function_url(app.settings.require_url(), which.name)))
+
+
+def _secrets_then(which: Target, shares: Sequence[tuple[str, float]], error: ApiError) -> str:
+    """
+    What becomes of the secrets that the server names, when an earlier version serves.
+    """
+    # As Wrangler reads it.
+    changed = error.errors[0][1].partition("have changed: ")[2].split(", ")
+    earlier = max(shares, key=lambda share: share[1])[0]
+    resources = which.scripts.version(which.name, earlier).get("resources")
+    bindings = resources.get("bindings") if isinstance(resources, dict) else None
+    had = {
+        str(each.get("name"))
+        for each in (bindings if isinstance(bindings, list) else [])
+        if isinstance(each, dict) and each.get("type") == "secret_text"
+    }
+    texts = [name for name in changed if name in had]
+    none = [name for name in changed if name not in had]
+    said = []
+    if texts:
+        said.append(f"an earlier text of {', '.join(texts)}")
+    if none:
+        said.append(f"no {', '.join(none)}")
+    return (
+        f"secrets belong to a version, and {earlier[:8]} has {' and '.join(said)}: "
+        "its code will run with that"
+    )
