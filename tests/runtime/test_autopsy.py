@@ -33,6 +33,18 @@ def death(cause: Cause, how: Exit | None = KILLED, **more: Any) -> Death:
         (death(Cause.HUNG, computed=2.0, data=FULL), Termination.MEMORY, True),
         (death(Cause.HUNG, computed=0.0), Termination.TIMEOUT, False),
         (death(Cause.CRASHED, TRAPPED), Termination.CRASH, True),
+        # It was about to end by itself when it was killed.
+        (
+            death(Cause.HUNG, computed=2.0, last_words=("#", "# Fatal error with no security")),
+            Termination.CRASH,
+            True,
+        ),
+        (
+            death(Cause.HUNG, computed=2.0, last_words=("", "<--- Last few GCs --->")),
+            Termination.MEMORY,
+            True,
+        ),
+        (death(Cause.HUNG, TRAPPED, computed=2.0), Termination.CRASH, True),
         (death(Cause.CRASHED, Exit(1, None)), Termination.CRASH, True),
         (
             death(Cause.CRASHED, Exit(1, None), last_words=("<--- Last few GCs --->",)),

@@ -12,6 +12,10 @@ MEMORY_WORDS: Final = re.compile(
 )
 """What V8, tcmalloc and workerd say when an allocation fails."""
 
+_DYING_OF_MEMORY: Final = "<--- Last few GCs --->"
+_DYING: Final = "# Fatal "
+"""V8's words before it ends the process, which takes its time on a busy machine."""
+
 _COMPUTED: Final = 0.25
 """
 Seconds of CPU time without an answer: what had less did not hang by itself but was stopped, or the
@@ -32,10 +36,15 @@ def termination(death: Death, *, full: int, short_of_memory: bool = False) -> Te
         return None
     if death.cause is Cause.OVER_CPU:
         return Termination.CPU
-    if death.data >= full or (not _was_killed(death) and _spoke_of_memory(death)):
+    words = "\n".join(death.last_words)
+    if _DYING_OF_MEMORY in words or (not _was_killed(death) and MEMORY_WORDS.search(words)):
+        return Termination.MEMORY
+    if _DYING in words:
+        return Termination.CRASH
+    if death.data >= full:
         # An isolate that is nearly full does nothing but collect garbage: it seems to hang.
         return Termination.MEMORY
-    if death.cause is Cause.HUNG:
+    if death.cause is Cause.HUNG and _was_killed(death):
         return Termination.CPU if death.computed >= _COMPUTED else Termination.TIMEOUT
     if _was_killed(death) and short_of_memory:
         return Termination.MEMORY
@@ -53,7 +62,3 @@ def is_blamed(death: Death, found: Termination | None) -> bool:
 
 def _was_killed(death: Death) -> bool:
     return death.how is not None and death.how.signal == signal.SIGKILL
-
-
-def _spoke_of_memory(death: Death) -> bool:
-    return any(MEMORY_WORDS.search(line) for line in death.last_words)
