@@ -196,7 +196,7 @@ class DeliveryTests(StateCase):
         await state.renew(ACCOUNT)
         await self.send(state, "right")
         self.assertEqual(await self.backlog(state), 2)
-        self.assertEqual((await manage(state, "DELETE", "/queue", "queue")).status, 200)
+        self.assertEqual((await manage(state, "POST", "/queue/purge", "queue")).status, 200)
         self.assertEqual(await self.backlog(state), 0)
 
     async def test_a_cell_that_keeps_dying_is_not_given_up(self) -> None:

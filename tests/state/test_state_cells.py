@@ -6,13 +6,14 @@ import signal
 import stat
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 
 from tests.runtime.support import ACCOUNT, OTHER
 from tests.state.support import AccountLoader, StateCase, files_of, manage
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.policies import Isolation
 from workerd_faas.domain.routing import Route
-from workerd_faas.usecases.storage.ports import StateQuestion
+from workerd_faas.usecases.storage.ports import StateAnswer, StateQuestion
 
 KEEPER = """
 export default {
@@ -103,6 +104,88 @@ class KeepingTests(StateCase):
         self.assertEqual(len(pids), 4)
         rows = (await self.call(fleet, "/first")).json["rows"]
         self.assertEqual(len(rows), len(texts) + 1)
+
+    async def test_nothing_fails_when_a_cell_is_killed(self) -> None:
+        """
+        Requests that are with a cell when it is killed are asked of its successor, also those that
+        change something; no row is inserted twice.
+        """
+        state = await self.state_fleet()
+        fleet = await self.functions(state, AccountLoader(KEEPER))
+        await self.call(fleet, "/first", body=b"1")
+        stop = False
+
+        async def write(who: int) -> list[str]:
+            texts: list[str] = []
+            while not stop:
+                texts.append((await self.call(fleet, f"/{who}-{len(texts)}", body=b"1")).text)
+            return texts
+
+        writing = [Deferred.fromCoroutine(write(who)) for who in range(4)]
+        killed = set()
+        while len(killed) < 3:
+            ready = [each for each in state.cells() if each.state == "ready"]
+            for cell in ready:
+                if cell.pid not in killed and cell.pid is not None and cell.served > 20:
+                    killed.add(cell.pid)
+                    os.kill(cell.pid, signal.SIGKILL)
+            await deferLater(self.reactor, 0.01)
+        stop = True
+        texts = [text for each in await gatherResults(writing) for text in each]
+        self.assertEqual(set(texts), {"kept"})
+        found = (await self.call(fleet, "/first")).json
+        self.assertEqual(len(found["rows"]), len(texts) + 1)
+        self.assertEqual(len(set(found["rows"])), len(texts) + 1)
+        self.assertGreaterEqual(found["backlogCount"], len(texts) + 1)
+
+    async def test_what_is_asked_again_is_not_done_again(self) -> None:
+        """
+        A change that comes a second time under the same name, also to a cell's successor, is
+        answered as the first time and made once.
+        """
+        state = await self.state_fleet()
+        await manage(state, "POST", "/d1/query", "db", [{"sql": "CREATE TABLE t (a)"}])
+
+        async def insert(once: str) -> StateAnswer:
+            sql = "INSERT INTO t SELECT count(*) FROM t RETURNING a"
+            body = json.dumps([{"once": once, "sql": sql, "params": []}]).encode()
+            question = StateQuestion(kind="d1", id="db", method="POST", target="/query", body=body)
+            return await state.ask(ACCOUNT, question)
+
+        first = await insert("one")
+        self.assertEqual(json.loads(first.body)[0]["results"], [{"a": 0}])
+        self.assertEqual((await insert("one")).body, first.body)
+        os.kill(self.pid(state), signal.SIGKILL)
+        await self.until(lambda: not state.cells())
+        self.assertEqual((await insert("one")).body, first.body)
+        self.assertEqual(json.loads((await insert("two")).body)[0]["results"], [{"a": 1}])
+
+    async def test_what_was_deleted_stays_deleted(self) -> None:
+        """
+        A function that still binds what was deleted is told so, and nothing of what it writes is
+        kept where nobody would see it; deleting twice is no failure.
+        """
+        state = await self.state_fleet()
+        text = """export default { async fetch(request, env) {
+          const tries = [
+            () => env.KV.put("k", "v"), () => env.KV.get("k"), () => env.KV.list(),
+            () => env.D1.exec("CREATE TABLE t (a)"), () => env.QUEUE.send(1),
+          ];
+          const said = [];
+          for (const each of tries) {
+            try { said.push(await each() === null ? "null" : "done"); }
+            catch (error) { said.push(String(error)); }
+          }
+          return Response.json(said);
+        } }"""
+        fleet = await self.functions(state, AccountLoader(text))
+        self.assertEqual((await self.call(fleet)).json, ["done"] * 5)
+        for target, name in (("/kv", "ns"), ("/d1", "db"), ("/queue", "queue")) * 2:
+            self.assertEqual((await manage(state, "DELETE", target, name)).status, 200)
+        for _ in range(2):
+            said = (await self.call(fleet)).json
+            self.assertEqual([each for each in said if "deleted" not in each], [])
+            await state.renew(ACCOUNT)
 
     async def test_an_idle_cell_is_stopped_and_comes_back(self) -> None:
         """

@@ -1,6 +1,10 @@
 // `env.<queue>` inside the function's own isolate. It speaks the protocol of workerd's queue binding
 // to a stub that reaches one queue and nothing else.
 
+/** What is said when the state cell ended before it answered. */
+const LOST = 502;
+const ATTEMPTS = 3;
+
 const encoder = new TextEncoder();
 
 function base64(bytes) {
@@ -60,8 +64,14 @@ export class Queue {
     throw new TypeError(`Unsupported queue message content type: ${format}`);
   }
 
+  /** A message that is sent again may be there twice, as queues have it. */
   async #post(path, what, init) {
-    const response = await this.#stub.fetch("http://queue/" + path, { method: "POST", ...init });
+    let response;
+    for (let attempt = 1; ; attempt++) {
+      response = await this.#stub.fetch("http://queue/" + path, { method: "POST", ...init });
+      if (response.status !== LOST || attempt === ATTEMPTS) break;
+      await response.body?.cancel();
+    }
     const answer = await response.text();
     if (!response.ok) throw new Error(`Queue ${what} failed: ${said(answer)}`);
     return JSON.parse(answer);

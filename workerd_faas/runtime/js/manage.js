@@ -1,7 +1,8 @@
 // What the management API asks of a state cell: bulk changes of keys, SQL, deletion.
 
 import kv from "kv.js";
-import { metrics, purge } from "queue.js";
+import { GONE } from "objects.js";
+import { destroy, metrics, purge } from "queue.js";
 import { statements } from "sql.js";
 
 const AT_ONCE = 32;
@@ -17,7 +18,8 @@ const ROUTES = {
   "GET /d1": (_request, id, env) => object(env.DATABASE, id).info(),
   "DELETE /d1": (_request, id, env) => object(env.DATABASE, id).destroy(),
   "GET /queue": (_request, id, env) => metrics(id, env),
-  "DELETE /queue": (_request, id, env) => purge(id, env),
+  "POST /queue/purge": (_request, id, env) => purge(id, env),
+  "DELETE /queue": (_request, id, env) => destroy(id, env),
 };
 
 export async function manage(request, id, env) {
@@ -27,7 +29,9 @@ export async function manage(request, id, env) {
     const answer = await route(request, id, env);
     return answer instanceof Response ? answer : Response.json(answer ?? null);
   } catch (error) {
-    return Response.json({ error: String(error?.message ?? error) }, { status: 400 });
+    const message = String(error?.message ?? error);
+    if (request.method === "DELETE" && message === GONE) return Response.json(null);
+    return Response.json({ error: message }, { status: 400 });
   }
 }
 

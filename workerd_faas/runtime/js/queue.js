@@ -3,6 +3,7 @@
 // A queue is up to 1024 Durable Objects of queues.js, chosen by rules that follow its consumer's
 // `maxConcurrency`. When that changes, messages stay where they are: so shards are found on disk.
 
+import { GONE } from "objects.js";
 import queues from "queues.js";
 
 const AT_ONCE = 32;
@@ -13,6 +14,15 @@ const MISSES = 4;
 
 /** A request in the protocol of workerd's queue binding. */
 export async function serve(request, id, env) {
+  try {
+    return await served(request, id, env);
+  } catch (error) {
+    if (error.message !== GONE) throw error;
+    return Response.json(GONE, { status: 410 });
+  }
+}
+
+async function served(request, id, env) {
   const limit = env.CONSUMERS[id]?.maxConcurrency ?? 0;
   if (limit < 2) return queues.fetch(request, env, { props: { queue: id } });
   const path = new URL(request.url).pathname;
@@ -80,6 +90,18 @@ export async function purge(id, env) {
   await inParts(await shards(id, env), (name) => env.SHARD.getByName(name).purge());
 }
 
+/** For good: what producers send from now on is refused. */
+export async function destroy(id, env) {
+  const names = new Set([...(await shards(id, env)), ...chosen(id).map((n) => `${id}#${n}`)]);
+  await inParts([...names], async (name) => {
+    try {
+      await env.SHARD.getByName(name).destroy();
+    } catch (error) {
+      if (error.message !== GONE) throw error;
+    }
+  });
+}
+
 async function files(env) {
   const response = await env.OBJECTS.fetch("http://objects/queues/");
   if (!response.ok) return new Set();
@@ -89,11 +111,14 @@ async function files(env) {
 /** Names of the shards that there are. */
 async function shards(id, env, stored) {
   stored ??= await files(env);
-  const numbers = new Set(Array.from({ length: LIMITED }, (_, n) => n));
-  for (let miss = 0; miss < MISSES; miss++) numbers.add(fnv(`local/${id}/${miss}`) % SHARDS);
-  const names = [...numbers].map((n) => `${id}#${n}`);
+  const limited = Array.from({ length: LIMITED }, (_, n) => n);
+  const names = [...new Set([...limited, ...chosen(id)])].map((n) => `${id}#${n}`);
   return names.filter((name) => stored.has(`${env.SHARD.idFromName(name)}.sqlite`));
 }
+
+/** Where queues.js sends to without a limit: the first one, further ones when that is full. */
+const chosen = (id) =>
+  Array.from({ length: MISSES }, (_, miss) => fnv(`local/${id}/${miss}`) % SHARDS);
 
 async function inParts(list, work) {
   for (let i = 0; i < list.length; i += AT_ONCE) {

@@ -27,12 +27,27 @@ export class KV extends WorkerEntrypoint {
   }
 }
 
+/** What the relay says when the state cell ended before it answered. */
+const LOST = 502;
+const ATTEMPTS = 3;
+
 export class D1 extends WorkerEntrypoint {
-  /** What the state cell says is 200, failures too; anything else is that it could not be asked. */
+  /**
+   * What the state cell says is 200, failures too; anything else is that it could not be asked. One
+   * that ends in the middle may have done what it was asked: its successor knows by `once`.
+   */
   async fetch(request) {
-    const response = await pass(this, "d1", request);
-    if (response.status === 200 || response.status === 404) return response;
-    await response.body?.cancel();
+    const { url, method } = request;
+    const headers = new Headers(request.headers);
+    headers.delete("content-length");
+    const text = await request.text();
+    const body = method === "POST" ? text.replace("{", `{"once":"${crypto.randomUUID()}",`) : null;
+    for (let attempt = 1; ; attempt++) {
+      const response = await pass(this, "d1", new Request(url, { method, headers, body }));
+      if (response.status === 200 || response.status === 404) return response;
+      await response.body?.cancel();
+      if (response.status !== LOST || attempt === ATTEMPTS) break;
+    }
     const error = "The database cannot be reached at the moment: network connection lost.";
     return Response.json({ success: false, error });
   }

@@ -324,7 +324,7 @@ class Queues:
         """
         account_for(principal, account_id)
         await self.inventory.resources.get(account_id, ResourceKind.QUEUE, queue_id)
-        question = StateQuestion(kind="manage", id=queue_id, method="DELETE", target="/queue")
+        question = StateQuestion(kind="manage", id=queue_id, method="POST", target="/queue/purge")
         answer = await self.inventory.cells.ask(account_id, question)
         if answer.status != 200:
             raise refused(answer)
@@ -381,17 +381,16 @@ def _read(document: Mapping[str, Any]) -> tuple[str, Mapping[str, int]]:
     if not isinstance(given, dict):
         raise Problem(kind=Kind.BAD_REQUEST, message="A consumer's 'settings' are an object.")
     settings = {}
-    for name, value in given.items():
-        if value is None:
+    for name, sent in given.items():
+        if sent is None:
             continue
+        value = int(sent) if isinstance(sent, float) and sent.is_integer() else sent
         if name not in SETTINGS:
             raise Problem(
                 kind=Kind.UNSUPPORTED,
                 message=f"The consumer setting {name[:80]!r} is not known to this platform.",
             )
         least, most = SETTINGS[name]
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise Problem(
                 kind=Kind.BAD_REQUEST,
