@@ -694,7 +694,10 @@ class _Assembly:
             ("jobs", self.jobs),
             ("sites", self.site_sweeper),
             ("login", LoginStage(self.relying_party)),
-            ("api", ApiStage(self.reactor, self.api_site, self.api_socket)),
+            (
+                "api",
+                ApiStage(self.reactor, self.api_site, self.api_socket, self.restarts.unreachable),
+            ),
         ]
         if settings.dev:
             stages.append(

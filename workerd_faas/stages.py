@@ -1,12 +1,15 @@
 """The stages of the daemon that are more than one object's own start and stop."""
 
 import resource
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web.server import Site
 
@@ -26,6 +29,11 @@ from workerd_faas.store.identity import SQLIdentity
 from workerd_faas.usecases.ports import WallClock
 from workerd_faas.usecases.upload import Upload
 from workerd_faas.usecases.workers import Workers
+
+WATCH_SECONDS: Final = 1.0
+
+RUN_PARTS: Final = ("c", "f", "s")
+"""The directories of check cells, function cells and state cells."""
 
 EXAMPLES_ACCOUNT = "examples"
 """The operator-made account that the example function belongs to."""
@@ -145,26 +153,64 @@ class LoginStage:
 class ApiStage:
     """
     The API on its unix socket, where the relay finds it.
+
+    Attributes:
+        lost: Called when the runtime directory had to be made anew: no socket in it is left.
     """
 
     reactor: Any
     site: Site
     path: Path
+    lost: Callable[[], None]
     _port: IListeningPort | None = None
+    _watch: LoopingCall | None = None
+
+    log = Logger()
 
     async def start(self) -> None:
         """
         See `lifecycle.Stage.start`.
         """
-        self.path.unlink(missing_ok=True)
-        self._port = self.reactor.listenUNIX(str(self.path), self.site, mode=0o600)
+        self._listen()
+        self._watch = LoopingCall(self._look)
+        self._watch.clock = self.reactor
+        self._watch.start(WATCH_SECONDS, now=False)
 
     async def stop(self) -> None:
         """
         See `lifecycle.Stage.stop`.
         """
+        if self._watch is not None and self._watch.running:
+            self._watch.stop()
         if self._port is not None:
-            await maybeDeferred(self._port.stopListening)
+            await _closed(self._port)
+
+    def _listen(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._port = self.reactor.listenUNIX(str(self.path), self.site, mode=0o600)
+
+    def _look(self) -> None:
+        """
+        Somebody may clear the directory away.
+        """
+        if self.path.exists():
+            return
+        self.log.error("{path} has been removed: made anew", path=str(self.path.parent))
+        before, self._port = self._port, None
+        if before is not None:
+            Deferred.fromCoroutine(_closed(before)).addErrback(
+                lambda failure: self.log.failure("closing the API's socket", failure)
+            )
+        with self.log.failureHandler("making the runtime directory anew"):
+            for name in ("", *RUN_PARTS):
+                (self.path.parent / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._listen()
+            self.lost()
+
+
+async def _closed(port: IListeningPort) -> None:
+    with suppress(FileNotFoundError):  # its file has been removed by somebody
+        await maybeDeferred(port.stopListening)
 
 
 @attrs.frozen

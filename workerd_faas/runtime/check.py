@@ -149,6 +149,16 @@ class CheckCells:
         for each in old:
             await self._end(each)
 
+    def renew(self) -> None:
+        """
+        Use none of the processes that wait for uploads: their sockets are gone.
+        """
+        old = [*self._kept.clear(), self._spare]
+        self._spare = self._make()
+        for each in old:
+            if each is not None:
+                each.kill()
+
     async def check(self, function: str, code: Code, account_id: str = "") -> CheckReport:
         """
         See `Checker`.

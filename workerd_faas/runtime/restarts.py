@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.logger import Logger
 
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.runtime.cell import Cause
 from workerd_faas.runtime.check import CheckCells
 from workerd_faas.runtime.fleet import Fleet, FleetOptions
 from workerd_faas.runtime.slot import Slot
@@ -49,6 +50,15 @@ class CellRestarts:
         await self.checks.use(binary)
         self.fleet.rebuild(binary, options)
         self.state.rebuild(binary, options.max_cells, options.idle)
+
+    def unreachable(self) -> None:
+        """
+        The sockets of all cells are gone: nobody can ask them anything any more.
+        """
+        for place in (*self.fleet.places(), *self.state.places()):
+            for cell in place.cells:
+                cell.kill(Cause.ASKED)
+        self.checks.renew()
 
     async def all(self) -> Restarted:
         """
