@@ -205,7 +205,7 @@ class DeliveryTests(StateCase):
         back without a request.
         """
         self.consume(batch_size=1, max_wait_time_ms=0)
-        state = await self.state_fleet(wait=0.2)
+        state = await self.state_fleet(wait=1.0)
         state.wake(ACCOUNT)
         killed: set[int | None] = {None}
 
@@ -243,7 +243,7 @@ class DeliveryTests(StateCase):
         """
         self.consume(batch_size=1, max_wait_time_ms=0)
         self.deliveries.held = Deferred()
-        state = await self.state_fleet(wait=0.5)
+        state = await self.state_fleet()
         await self.send(state, "slow")
         await self.until(lambda: self.deliveries.in_flight == 1)
         pid = self.pid(state)

@@ -122,7 +122,7 @@ class KeepingTests(StateCase):
             return texts
 
         writing = [Deferred.fromCoroutine(write(who)) for who in range(4)]
-        killed = set()
+        killed: set[int] = set()
         while len(killed) < 3:
             ready = [each for each in state.cells() if each.state == "ready"]
             for cell in ready:
