@@ -53,27 +53,41 @@ def test_set_url_is_remembered(cli: Cli, server: State) -> None:
     cli.monkeypatch.delenv("WRKST_URL")
     done = cli("config", "set-url", f"{server.base_url}/client/v4/")
     assert done.status == 0
-    assert "healthy" in done.err
+    assert f"The server is {server.base_url}. It answers." in done.err
     shown = cli("config", "show", "--json").json
     assert shown["url"] == server.base_url
     assert shown["credentials"] is None
 
 
-def test_set_url_keeps_a_server_that_does_not_answer(cli: Cli) -> None:
+def test_set_url_needs_a_server(cli: Cli) -> None:
     """
-    An address where nothing listens is kept, with a warning.
+    An address where nothing listens is kept with --force only.
     """
     cli.monkeypatch.delenv("WRKST_URL")
     done = cli("config", "set-url", "http://127.0.0.1:1")
+    assert done.status == 5 and "--force" in done.err
+    assert cli("list").status == 2
+    done = cli("config", "set-url", "--force", "http://127.0.0.1:1")
     assert done.status == 0 and "warning" in done.err
     assert cli("list").status == 3
+
+
+def test_set_url_wants_the_servers_own_name(cli: Cli, server: State) -> None:
+    """
+    A server that calls itself otherwise is not kept under this name; the right one is told.
+    """
+    server.metadata = {"issuer": "http://faas.example"}
+    done = cli("config", "set-url", server.base_url)
+    assert done.status == 1
+    assert "wrkst config set-url http://faas.example" in done.err
+    assert not (cli.home / ".config/wrkst/config.json").exists()
 
 
 def test_unencrypted_servers_are_warned_of(cli: Cli) -> None:
     """
     Plain http to another machine is pointed out.
     """
-    done = cli("config", "set-url", "http://faas.invalid")
+    done = cli("config", "set-url", "--force", "http://faas.invalid")
     assert "not encrypted" in done.err
 
 
@@ -350,6 +364,14 @@ def test_init_makes_a_project_that_deploys(cli: Cli, server: State, template: st
     assert list(server.scripts) == ["my-first-function"]
 
 
+def test_the_next_step_of_init_can_be_typed(cli: Cli) -> None:
+    """
+    What `init` says to do next goes into a directory whose name has spaces.
+    """
+    (line,) = [line for line in cli("init", "a b").err.splitlines() if line.startswith("next: ")]
+    assert line == "next: cd 'a b' && wrkst deploy"
+
+
 def test_init_touches_nothing(cli: Cli) -> None:
     """
     Where a project is already, `init` fails and changes nothing.
@@ -459,7 +481,7 @@ def test_files_are_where_xdg_says(cli: Cli, tmp_path: Path) -> None:
     XDG_CONFIG_HOME moves our files; a relative one counts for nothing.
     """
     cli.monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
-    assert cli("config", "set-url", "http://127.0.0.1:1").status == 0
+    assert cli("config", "set-url", "--force", "http://127.0.0.1:1").status == 0
     assert (tmp_path / "xdg/wrkst/config.json").is_file()
     cli.monkeypatch.setenv("XDG_CONFIG_HOME", "xdg")
     assert cli("config", "show", "--json").json["directory"] == str(cli.home / ".config/wrkst")

@@ -77,3 +77,15 @@ def test_limits_are_refused_by_name(tmp_path: Path, dev: Daemon) -> None:
     directory = project(developer.home, "limited", limits={"cpu_ms": 50})
     said = developer.run("deploy", cwd=directory, expect=Exit.REFUSED)
     assert "metadata.limits" in said and "not supported yet" in said
+
+
+def test_the_host_of_a_function_is_no_server(tmp_path: Path, dev: Daemon) -> None:
+    """
+    `config set-url` of a function's host, or of one of its versions, tells the server's own.
+    """
+    developer = Developer(tmp_path / "home", dev, token=False)
+    for host in ("hello", "latest.hello"):
+        url = dev.url.replace("://", f"://{host}.")
+        said = developer.run("config", "set-url", url, expect=Exit.REFUSED)
+        assert f"`wrkst config set-url {dev.url}`" in said
+    assert dev.url in developer.run("config", "set-url", dev.url)

@@ -73,9 +73,16 @@ class App:
         """
         The server's login.
         """
+        return self.at(self.settings.require_url())
+
+    def at(self, base_url: str, answer_seconds: float = 60.0) -> "OAuth":
+        """
+        The login of a server, which need not be the one that is set.
+        """
         from workerd_faas.cli.client.oauth import OAuth
 
-        return OAuth(http=self.http, base_url=self.settings.require_url())
+        http = attrs.evolve(self.http, answer_seconds=answer_seconds)
+        return OAuth(http=http, base_url=base_url)
 
     @property
     def store(self) -> "CredentialStore":

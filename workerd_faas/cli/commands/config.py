@@ -1,14 +1,26 @@
 """`wrkst config`."""
 
-import json
+from typing import Final
 
 import click
 
 from workerd_faas.cli.app import App, json_option, pass_app
 from workerd_faas.cli.client.address import is_plain_over_network, normalise_base_url
+from workerd_faas.cli.client.http import Unreachable
 from workerd_faas.cli.client.settings import store_url
 from workerd_faas.cli.failure import Failure
-from workerd_faas.cli.terminal import note, show_json, show_table, warn, working
+from workerd_faas.cli.terminal import (
+    confirm,
+    is_interactive,
+    note,
+    show_json,
+    show_table,
+    warn,
+    working,
+)
+
+_SECONDS: Final = 5.0
+"""How long somebody waits for an address to answer."""
 
 
 @click.group()
@@ -26,25 +38,69 @@ Examples:
   wrkst config set-url https://faas.example.com""",
 )
 @click.argument("url")
+@click.option("--force", is_flag=True, help="Keep it whatever answers there.")
 @pass_app
-def set_url(app: App, url: str) -> None:
+def set_url(app: App, url: str, force: bool) -> None:
     """
     Make URL the server of all further commands.
+
+    What is no workerd-faas server, or does not answer, is kept with --force or when you say so.
     """
     normalised = normalise_base_url(url)
-    store_url(app.settings.directory, normalised)
-    note(f"The server is {normalised}.")
     if is_plain_over_network(normalised):
-        warn("it is not encrypted: everybody on the way can read your login; use https")
+        warn(f"{normalised} is not encrypted: everybody on the way can read your login; use https")
+    trouble = None
     try:
         with working("looking for the server"):
-            answer = app.http.send("GET", f"{normalised}/health", answer_seconds=5.0)
-            health = json.loads(answer.body)
-        note(f"It answers: {health['status']}, version {health.get('version', '?')}.")
+            app.at(normalised, _SECONDS).discover()
     except Failure as failure:
-        warn(f"{failure.message} The address is kept all the same.")
-    except (ValueError, KeyError, TypeError):
-        warn("what answers there does not look like workerd-faas; the address is kept")
+        trouble = failure
+        _ask(app, normalised, failure, force=force)
+    store_url(app.settings.directory, normalised)
+    note(f"The server is {normalised}." + ("" if trouble else " It answers."))
+
+
+def _ask(app: App, url: str, failure: Failure, *, force: bool) -> None:
+    """
+    Whether to keep an address at which there is something else, or nothing.
+
+    Raises:
+        Failure: it shall not be kept.
+    """
+    # Other hints speak of an address that is kept already.
+    hint = failure.hint if "config set-url" in (failure.hint or "") else None
+    if not isinstance(failure, Unreachable) and (base := _base_above(app, url)) is not None:
+        hint = f"{base} is a server, and this the host of one of its functions: " + (
+            f"`wrkst config set-url {base}`"
+        )
+    if not force and not is_interactive():
+        raise Failure(
+            f"{failure.message} The address is not kept; --force keeps it all the same.",
+            hint=hint,
+            status=failure.exit_status,
+        )
+    warn(failure.message)
+    if hint is not None:
+        note(f"next: {hint}")
+    confirm("Keep the address all the same?", assume_yes=force)
+
+
+def _base_above(app: App, url: str) -> str | None:
+    """
+    The server whose function (or version or alias of one) has the host of `url`, if one answers.
+    """
+    scheme, _, authority = url.partition("://")
+    for _ in range(2):
+        _, dot, authority = authority.partition(".")
+        if not dot:
+            return None
+        try:
+            with working("looking for the server"):
+                app.at(f"{scheme}://{authority}", _SECONDS).discover()
+        except Failure:
+            continue
+        return f"{scheme}://{authority}"
+    return None
 
 
 @config.command("show")

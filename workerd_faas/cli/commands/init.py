@@ -2,12 +2,14 @@
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import click
 
+from workerd_faas.cli.config.files import shown
 from workerd_faas.cli.config.project import DEFAULT_DATE
 from workerd_faas.cli.failure import Failure, usage
 from workerd_faas.cli.terminal import note
@@ -143,5 +145,5 @@ def init(directory: Path, template: str, name: str | None) -> None:
     except OSError as error:
         raise Failure(f"Cannot write to {directory}: {error.strerror}.") from None
     note(f"Made {chosen} in {directory}.")
-    step = "" if directory == Path.cwd() else f"cd {directory} && "
+    step = "" if directory == Path.cwd() else f"cd {shlex.quote(shown(directory))} && "
     note(f"next: {step}wrkst deploy")
