@@ -57,7 +57,8 @@ def is_blamed(death: Death, found: Termination | None) -> bool:
     """
     if found in (None, Termination.TIMEOUT):
         return False
-    return found is not Termination.CRASH or not _was_killed(death)
+    by_others = death.cause is Cause.CRASHED and _was_killed(death)
+    return found is not Termination.CRASH or not by_others
 
 
 def _was_killed(death: Death) -> bool:
