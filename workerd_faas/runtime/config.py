@@ -124,7 +124,7 @@ def render_function_cell(cell: FunctionCell) -> str:
             f'(name = "FILES_OF_ALL", json = "{"true" if cell.files_of_all else "false"}")',
         ]
     services.insert(0, _worker(cell.modules, bindings))
-    return _config(services, cell.listen)
+    return _config(services, cell.listen, COLLECTING)
 
 
 def render_check_cell(cell: CheckCell) -> str:
@@ -132,10 +132,12 @@ def render_check_cell(cell: CheckCell) -> str:
     The whole configuration of a check cell.
     """
     services = [_worker(cell.modules, ['(name = "LOADER", workerLoader = ())']), _network(NOTHING)]
-    return _config(services, cell.listen)
+    # With any flag of V8 workerd cannot use what it has compiled beforehand, and each isolate starts
+    # later by a fifth. A process that answers requests cannot do without; this one can.
+    return _config(services, cell.listen, "")
 
 
-def _config(services: Iterable[str], listen: Path) -> str:
+def _config(services: Iterable[str], listen: Path, flags: str) -> str:
     listed = ",\n    ".join(services)
     # Structured: whatever Workers print goes to standard output, and standard error has the
     # runtime's own words alone.
@@ -145,7 +147,7 @@ const config :Workerd.Config = (
   services = [
     {listed},
   ],
-  {COLLECTING}
+  {flags}
   logging = (structuredLogging = true),
   sockets = [
     (name = {quoted(SOCKET_NAME)}, address = {_unix(listen)}, service = "main", http = (

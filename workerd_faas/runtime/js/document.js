@@ -40,14 +40,19 @@ function shim(main, quiet) {
 import { collect } from "./${COLLECT}";
 ${quiet ? `import { look, witness } from "./${WITNESS}";` : "const look = () => null;"}
 import * as user from ${specifier};
-import { WorkerEntrypoint, DurableObject, WorkflowEntrypoint, abortIsolate } from "cloudflare:workers";
 export * from ${specifier};
 export default ${quiet ? "witness(user.default)" : "user.default ?? {}"};
 const EVENTS = ["fetch", "scheduled", "queue", "tail", "tailStream", "email", "connect", "test"];
-const CLASSES = [WorkerEntrypoint, DurableObject, WorkflowEntrypoint];
-const isClass = (value) =>
-  typeof value === "function" && CLASSES.some((base) => value.prototype instanceof base);
-function handlers() {
+// Not imported at the start, when it would keep the first request waiting.
+const workers = () => import("cloudflare:workers");
+async function classes() {
+  const { WorkerEntrypoint, DurableObject, WorkflowEntrypoint } = await workers();
+  const bases = [WorkerEntrypoint, DurableObject, WorkflowEntrypoint];
+  return (value) =>
+    typeof value === "function" && bases.some((base) => value.prototype instanceof base);
+}
+async function handlers() {
+  const isClass = await classes();
   const names = Object.keys(user).filter((name) => name !== "default" && isClass(user[name]));
   const main = isClass(user.default) ? user.default.prototype : user.default;
   return EVENTS.filter((name) => typeof main?.[name] === "function").concat(names.sort());
@@ -57,21 +62,31 @@ function timed(work) {
   work();
   return performance.now() - begin;
 }
-export class ${PRIVATE} extends WorkerEntrypoint {
-  fetch(request) {
-    if (request.method === "DELETE") abortIsolate();
-    if (request.method === "PUT") return Response.json(timed(collect));
-    if (request.method === "PATCH") return this.#tail(request);
-    if (request.method === "OPTIONS") return Response.json(look());
-    return Response.json(request.method === "POST" ? handlers() : null);
-  }
-  async #tail(request) {
-    const events = await request.json();
-    const main = isClass(user.default) ? new user.default(this.ctx, this.env) : user.default;
-    await main.tail(events, this.env, this.ctx);
-    return new Response(null);
-  }
+async function tail(request, env, ctx) {
+  const events = await request.json();
+  const isClass = await classes();
+  const main = isClass(user.default) ? new user.default(ctx, env) : user.default;
+  await main.tail(events, env, ctx);
+  return new Response(null);
 }
+export const ${PRIVATE} = {
+  async fetch(request, env, ctx) {
+    switch (request.method) {
+      case "DELETE":
+        return (await workers()).abortIsolate();
+      case "PUT":
+        return Response.json(timed(collect));
+      case "PATCH":
+        return tail(request, env, ctx);
+      case "OPTIONS":
+        return Response.json(look());
+      case "POST":
+        return Response.json(await handlers());
+      default:
+        return Response.json(null);
+    }
+  },
+};
 `;
 }
 
