@@ -225,6 +225,8 @@ def test_one_version_is_watched(program: str, project: Path, dev: Daemon, tmp_pa
         (event,) = watching.until_documents(1)
         assert event["event"]["request"]["url"].endswith("/one")
         assert event["scriptVersion"]["id"] == one
+        watching.interrupt()
+        control.interrupt()
 
 
 def tailing_everything(project: Path, dev: Daemon) -> AbstractContextManager[Background]:

@@ -1,6 +1,7 @@
 """Doors to the functions of other accounts, for those that these are granted to."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -67,10 +68,13 @@ class _CallConnection(ClientConnection):
             self._account or caller, place.function, owner
         ):
             return _NOT_GRANTED
-        route = super()._route(place, client, request)
-        if isinstance(route, Route):
-            return attrs.evolve(route, version_id=CALLED + route.version_id)
-        return route
+        # Not by `route_of`: what is closed to the outside may be open to callers.
+        position = random.random() * 100  # noqa: S311 — a share of the traffic is no secret
+        try:
+            route = self._relay.routes.resolve(place.function, place.selector, position)
+        except Problem as problem:
+            return problem
+        return attrs.evolve(route, version_id=CALLED + route.version_id)
 
 
 def call_doors(
