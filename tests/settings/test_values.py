@@ -233,3 +233,17 @@ def test_what_is_no_endpoint_is_refused(text: str) -> None:
 def test_several_endpoints_are_separated_by_any_space() -> None:
     """Spaces and line ends separate endpoint strings."""
     assert [e.port for e in endpoints("tcp:80\n  tcp:81\ttcp6:82")] == [80, 81, 82]
+
+
+def test_users() -> None:
+    """
+    A range of users is its first and last; `auto` and `none` are told apart from it; ranges that
+    are too small, backwards, or have root or nobody at all in them are refused.
+    """
+    assert values.users("200000-265535") == (200_000, 265_535)
+    assert values.users("auto") is None
+    first, last = values.users("none") or (1, 2)
+    assert first == last
+    for wrong in ("0-65535", "5-1", "100-114", "1-4294967295", "1", "a-b", "1-2-3", "-1-100", ""):
+        with pytest.raises(ValueError, match="no range of user ids"):
+            values.users(wrong)
