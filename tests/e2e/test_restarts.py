@@ -281,3 +281,26 @@ def _ignored(daemon: Daemon) -> None:
         daemon.function("slow")
     except (OSError, Exception):  # noqa: BLE001 - that it ends is all
         return
+
+
+def test_a_stop_with_a_websocket() -> None:
+    """
+    SIGTERM lets a WebSocket go on until the time to drain is over, closes it with 1012, and the
+    daemon ends with status 0.
+    """
+    with running(DRAIN_TIMEOUT="1s") as daemon:
+        assert daemon.process is not None
+        load = Load(daemon)
+        load.deploy()
+        with connect(f"ws://{load.host}/socket", sock=daemon.connection()) as client:
+            client.send("a")
+            assert client.recv(PATIENCE) == "a"
+            daemon.process.terminate()
+            until(lambda: not accepts(daemon), "it drains")
+            client.send("b")
+            assert client.recv(PATIENCE) == "b"
+            with pytest.raises(ConnectionClosed) as caught:
+                client.recv(PATIENCE)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1012
+        assert daemon.process.wait(PATIENCE) == 0
