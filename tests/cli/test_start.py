@@ -89,3 +89,16 @@ def test_a_command_imports_what_it_needs(tmp_path: Path, monkeypatch: pytest.Mon
     assert "workerd_faas.cli.commands.config" in modules
     heavy = {"http.client", "rich", "ssl", "workerd_faas.cli.commands.deploy"}
     assert not modules & heavy
+
+
+@pytest.mark.parametrize(
+    ("script", "typed", "meant"),
+    [(SCRIPTS[0], "depoly", "deploy"), (SCRIPTS[1], "doctr", "doctor")],
+)
+def test_typing_mistakes_are_understood(script: Path, typed: str, meant: str) -> None:
+    """
+    Both programs ask whether the command that is nearly called so was meant.
+    """
+    done = subprocess.run([script, typed], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert f"Did you mean '{meant}'?" in done.stderr

@@ -130,16 +130,16 @@ def deployed(dev: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Developer
     All examples but the one that needs a database, deployed with wrkst.
     """
     developer = Developer(tmp_path_factory.mktemp("examples"), dev)
-    for name in ("hello", "hono", "wasm", "websocket-echo", "streaming"):
+    for name in ("greeter", "hono", "wasm", "websocket-echo", "streaming"):
         developer.run("deploy", cwd=developer.example(name))
     return developer
 
 
-def test_the_hello_example_answers(deployed: Developer) -> None:
+def test_the_greeter_example_answers(deployed: Developer) -> None:
     """
     It greets.
     """
-    assert "Hello" in deployed.daemon.function("hello").text
+    assert "Hello" in deployed.daemon.function("greeter").text
 
 
 def test_the_hono_example_answers(deployed: Developer) -> None:

@@ -103,7 +103,7 @@ def test_the_help_of_make_names_every_target() -> None:
 def test_there_are_examples() -> None:
     """The examples that the README promises are there."""
     names = {path.name for path in EXAMPLES}
-    assert {"hello", "hono", "wasm", "websocket-echo", "streaming", "postgres"} <= names
+    assert {"greeter", "hono", "wasm", "websocket-echo", "streaming", "postgres"} <= names
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
