@@ -642,7 +642,7 @@ class _Assembly:
     def _runtime_health(self) -> Mapping[str, Any]:
         status = self.fleet.status()
         return {
-            "ok": status.startable,
+            "ok": status.startable and self.checks.startable,
             "cells": len(status.cells),
             "max_cells": status.max_cells,
             "waiting": status.waiting,

@@ -331,6 +331,20 @@ class ProcessTests(CheckCase):
             await cells.check("fn", upload)
         self.assertEqual(len(pids), 3)
 
+    async def test_workerd_cannot_be_started(self) -> None:
+        """
+        It is known before anybody uploads anything, and that it can be again too.
+        """
+        cells = CheckCells(
+            reactor=self.reactor, binary=self.directory / "none", directory=self.directory
+        )
+        await cells.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(cells.stop()))
+        await self.until(lambda: not cells.startable)
+        cells.binary = workerd()
+        await self.until(lambda: cells.spare_pid is not None)
+        self.assertTrue(cells.startable)
+
     async def test_many_at_once(self) -> None:
         """
         More checks than may run at once all get their own verdict; beyond the queue they are

@@ -29,6 +29,8 @@ from workerd_faas.usecases.ports import Checker
 from workerd_faas.wire.bundle import load_document_for_check
 
 _LISTEN: Final = Path("h")
+_RETRY: Final = 5.0
+"""Seconds until a process that was to be ready for uploads and has ended is made again."""
 _ATTEMPTS: Final = 2
 _BYTES_PER_SECOND: Final = 32 * MIB
 _SPARE_AFTER: Final = 0.1
@@ -119,6 +121,14 @@ class CheckCells:
         self._kept.clear()
         for bench in tuple(self._benches):
             await self._end(bench)
+
+    @property
+    def startable(self) -> bool:
+        """
+        Whether the process that is kept ready did not come to an end before it was.
+        """
+        spare = self._spare
+        return spare is None or spare.death is None or spare.ready
 
     @property
     def spare_pid(self) -> int | None:
@@ -216,8 +226,18 @@ class CheckCells:
 
     def _make_spare(self) -> None:
         self._soon = None
-        if self._spare is None:
+        if self._spare is None or self._spare.death is not None:
             self._spare = self._make()
+
+    def _one_is_lost(self) -> None:
+        """
+        If it is the one that is kept ready, try again after a while, so that it is known whether
+        workerd starts.
+        """
+        spare = self._spare
+        lost = spare is not None and spare.death is not None
+        if lost and self._soon is None and not self._stopped:
+            self._soon = self.reactor.callLater(_RETRY, self._make_spare)
 
     async def _load(self, bench: CheckProcess, cell: Cell, document: bytes) -> CheckReport | None:
         """
@@ -272,7 +292,7 @@ class CheckCells:
             bench.give_directory()
             return spawn(self.reactor, attrs.evolve(launch, uid=bench.uid), process)
 
-        bench = CheckProcess(directory, self.walls, self._benches)
+        bench = CheckProcess(directory, self.walls, self._benches, self._one_is_lost)
         bench.cell = Cell(
             reactor=self.reactor,
             label=f"check cell {self._made}",

@@ -1,6 +1,7 @@
 """The processes in which uploads are checked: one of them, those that are kept, their time."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,11 +24,15 @@ _LOOK: Final = 0.1
 class CheckProcess:
     """
     One check cell and what became of it.
+
+    Attributes:
+        lost: Called when it has ended.
     """
 
     directory: Path
     walls: Walls
     all: "set[CheckProcess]"
+    lost: Callable[[], None]
     cell: Cell | None = None
     uid: int | None = None
     ready: bool = False
@@ -55,6 +60,7 @@ class CheckProcess:
         if self.walls.uids is not None and uid is not None:
             self.walls.uids.give_back(uid)
         self._tell()
+        self.lost()
 
     def give_directory(self) -> None:
         """

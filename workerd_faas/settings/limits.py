@@ -99,7 +99,7 @@ LIMIT_SETTINGS: Final = (
         group=_LIMITS,
         name="QUARANTINE_STRIKES",
         meaning="How many strikes in ten minutes put a function whose own process ends into "
-        "quarantine; an end weighs two when no other function was running, else one",
+        "quarantine; an end weighs two if no other function is likely to have caused it, else one",
         read=values.count,
         default="5",
         example="3",
