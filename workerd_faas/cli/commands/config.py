@@ -6,9 +6,8 @@ import click
 
 from workerd_faas.cli.app import App, json_option, pass_app
 from workerd_faas.cli.client.address import is_plain_over_network, normalise_base_url
-from workerd_faas.cli.client.http import Unreachable
 from workerd_faas.cli.client.settings import store_url
-from workerd_faas.cli.failure import Failure
+from workerd_faas.cli.failure import Exit, Failure
 from workerd_faas.cli.terminal import (
     confirm,
     is_interactive,
@@ -69,7 +68,7 @@ def _ask(app: App, url: str, failure: Failure, *, force: bool) -> None:
     """
     # Other hints speak of an address that is kept already.
     hint = failure.hint if "config set-url" in (failure.hint or "") else None
-    if not isinstance(failure, Unreachable) and (base := _base_above(app, url)) is not None:
+    if failure.exit_status is not Exit.UNREACHABLE and (base := _base_above(app, url)) is not None:
         hint = f"{base} is a server, and this the host of one of its functions: " + (
             f"`wrkst config set-url {base}`"
         )
