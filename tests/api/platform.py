@@ -21,6 +21,7 @@ from workerd_faas.api.request import bearers
 from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
 from workerd_faas.api.tails import TailRoutes
+from workerd_faas.api.wrangler import WranglerRoutes
 from workerd_faas.domain.limits import UploadLimits
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.domain.routing import RoutingTable
@@ -50,6 +51,7 @@ from workerd_faas.usecases.sites.sessions import AssetSessions
 from workerd_faas.usecases.sites.tokens import SessionTokens
 from workerd_faas.usecases.sites.versions import Sites
 from workerd_faas.usecases.ties.ties import Ties
+from workerd_faas.usecases.ties.verbs import TieVerbs
 from workerd_faas.usecases.workers import Workers
 
 reactor: Any = global_reactor
@@ -200,6 +202,12 @@ class PlatformTestCase(TestCase):
                 SecretRoutes(auth=self.auth, workers=self.workers, urls=urls),
                 OlderWranglerRoutes(
                     auth=self.auth, workers=self.workers, urls=urls, limits=self.limits
+                ),
+                WranglerRoutes(
+                    auth=self.auth,
+                    workers=self.workers,
+                    ties=TieVerbs(catalog=self.catalog, ties=ties, work=jobs),
+                    urls=urls,
                 ),
                 ScriptRoutes(
                     auth=self.auth,

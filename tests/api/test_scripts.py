@@ -6,6 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.api.platform import ESM, INDEX, SCRIPTS, PlatformTestCase
+from workerd_faas.domain.errors import Problem
 from workerd_faas.testing.fakes import RefusingChecker
 from workerd_faas.usecases.ports import Checker
 from workerd_faas.wire.bundle import decode_bundle
@@ -275,6 +276,45 @@ class DeploymentTests(PlatformTestCase):
         upload = await self.upload("/hello/versions", annotations={"workers/alias": two[:8]})
         self.assertEqual(upload.status, 400)
         self.assertEqual(self.routes.resolve("hello", two[:8], 0).version_id, two)
+
+    async def test_hosts_can_be_closed(self) -> None:
+        """
+        What Wrangler sets by `workers_dev` and `preview_urls` holds at once, and is told.
+        """
+        one, _ = await self.two_versions()
+        path = f"{SCRIPTS}/hello/subdomain"
+        everything = {"enabled": True, "previews_enabled": True}
+        self.assertEqual((await self.ask("GET", path)).result, everything)
+        for sent, then in (
+            ({"enabled": False}, (False, False)),
+            ({"enabled": False, "previews_enabled": True}, (False, True)),
+            ({"enabled": True, "previews_enabled": False}, (True, False)),
+            ({}, (True, True)),
+        ):
+            answer = (await self.ask("POST", path, json_body=sent)).result
+            self.assertEqual((answer["enabled"], answer["previews_enabled"]), then)
+            self.assertEqual((await self.ask("GET", path)).result, answer)
+            for selector, is_open in zip((None, one), then, strict=True):
+                try:
+                    self.routes.resolve_host("hello", selector, 0)
+                    self.assertTrue(is_open)
+                except Problem:
+                    self.assertFalse(is_open)
+        wrong = await self.ask("POST", path, json_body={"enabled": "yes"})
+        self.assertEqual(wrong.status, 400)
+        self.assertEqual((await self.ask("POST", path, bearer="bob", json_body={})).status, 403)
+
+    async def test_a_closed_host_stays_closed_over_a_restart(self) -> None:
+        """
+        What was closed is closed in what the store gives at the start, and after another upload.
+        """
+        await self.two_versions()
+        await self.ask("POST", f"{SCRIPTS}/hello/subdomain", json_body={"enabled": False})
+        await self.upload("/hello")
+        self.routes.load(await self.catalog.routes())
+        self.assertIsNone(self.routes.sole("hello"))
+        with self.assertRaises(Problem):
+            self.routes.resolve_host("hello", None, 0)
 
     async def test_a_deleted_function_is_gone(self) -> None:
         """

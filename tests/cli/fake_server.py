@@ -56,6 +56,7 @@ class Script:
     deployments: list[dict[str, Any]] = attrs.Factory(list)
     aliases: dict[str, dict[str, Any]] = attrs.Factory(dict)
     schedules: list[dict[str, Any]] = attrs.Factory(list)
+    reach: dict[str, bool] = attrs.Factory(dict)
 
 
 @attrs.frozen
@@ -97,6 +98,7 @@ class State:
     refresh_tokens: dict[str, bool] = attrs.Factory(dict)
     codes: dict[str, dict[str, str]] = attrs.Factory(dict)
     accounts: list[tuple[str, str]] = attrs.Factory(lambda: [(ACCOUNT, "ada")])
+    refusal: dict[str, str] = attrs.Factory(dict)
     sessions: list[dict[str, Any]] = attrs.Factory(list)
     queues: dict[str, list[dict[str, Any]]] = attrs.Factory(dict)
     faults: list[tuple[str, int, dict[str, str]]] = attrs.Factory(list)
@@ -362,6 +364,9 @@ def oauth(state: State, request: Request) -> Reply:
         assert query["code_challenge_method"] == "S256" and len(query["code_challenge"]) == 43
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/callback", query["redirect_uri"])
         assert len(query["state"]) >= 32
+        if state.refusal:
+            refusal = {**state.refusal, "state": query["state"], "iss": state.base_url}
+            return 302, {"Location": f"{query['redirect_uri']}?{urlencode(refusal)}"}, b""
         code = secrets.token_urlsafe(16)
         state.codes[code] = query
         back = urlencode({"code": code, "state": query["state"], "iss": state.base_url})
@@ -531,6 +536,9 @@ def scripts(state: State, request: Request, rest: list[str]) -> Any:
     script = state.scripts.get(rest[0])
     if script is None:
         raise Refused(404, 10007, "This Worker does not exist on your account.")
+    if (request.method, rest[1:]) == ("POST", ["subdomain"]):
+        script.reach = json.loads(request.body)
+        return script.reach
     return script_resource(state, script, request, rest)
 
 

@@ -337,12 +337,12 @@ def test_what_makes_no_difference_is_told_by_deploys_alone(project: Cli) -> None
     """
     A deploy warns of keys that make no difference, other commands do not.
     """
-    added = '{ "observability": {"enabled": true}, "workers_dev": false,'
+    added = '{ "observability": {"enabled": true}, "placement": {"mode": "smart"},'
     project.write({"wrangler.jsonc": CONFIG.replace("{", added, 1)})
     done = project("deploy")
     assert done.status == 0
     assert "observability makes no difference here: logs are always kept: `wrkst logs`" in done.err
-    assert "wrangler.jsonc: workers_dev makes no difference here" in done.err
+    assert "wrangler.jsonc: placement makes no difference here" in done.err
     assert project("versions", "list").err == ""
 
 

@@ -153,3 +153,17 @@ def test_a_refused_consumer_is_told(project: Cli, server: State) -> None:
     done = project("deploy")
     assert done.status == 1
     assert "hello is there" in done.err and "wrkst triggers deploy" in done.err
+
+
+def test_hosts_are_closed_as_the_configuration_says(project: Cli, server: State) -> None:
+    """
+    `workers_dev` and `preview_urls` are sent after a deploy, and nothing without them.
+    """
+    project("deploy")
+    assert server.scripts["hello"].reach == {}
+    configure(project, workers_dev=False)
+    assert "gets no requests from outside at its host" in project("deploy").err
+    assert server.scripts["hello"].reach == {"enabled": False, "previews_enabled": False}
+    configure(project, workers_dev=True, preview_urls=False)
+    project("triggers", "deploy")
+    assert server.scripts["hello"].reach == {"enabled": True, "previews_enabled": False}

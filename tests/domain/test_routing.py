@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workerd_faas.domain.errors import Kind, Problem
-from workerd_faas.domain.model import Split
+from workerd_faas.domain.model import Reach, Split
 from workerd_faas.domain.routing import FunctionRoutes, Route, RoutingTable, sticky_position
 
 ONE = "aaaaaaaa-1111-4111-8111-111111111111"
@@ -113,6 +113,31 @@ def test_an_alias_does_not_hide_another_version() -> None:
         routes.check_alias("hello", alias, THREE)
     routes.check_alias("hello", "deadbeef", ONE)
     routes.check_alias("other", THREE[:8], ONE)
+
+
+def test_what_is_closed_is_as_if_it_were_not_there() -> None:
+    """
+    Requests from outside are told what they would be told of a name that nobody uses; from inside
+    the function is reached all the same.
+    """
+    routes = table((ONE, 100), aliases={"next": THREE})
+
+    def outside(function: str, selector: str | None) -> str:
+        try:
+            return routes.resolve_host(function, selector, 0).version_id
+        except Problem as problem:
+            return f"{problem.kind} {problem.message}"
+
+    missing, no_version = outside("missing", None), outside("hello", "missing")
+    assert [outside("hello", each) for each in (None, "next", THREE)] == [ONE, THREE, THREE]
+    routes.reach_set("hello", Reach(enabled=False, previews=True))
+    assert routes.sole("hello") is None
+    assert [outside("hello", each) for each in (None, "latest")] == [missing, missing]
+    assert outside("hello", "next") == THREE
+    routes.reach_set("hello", Reach(enabled=True, previews=False))
+    assert outside("hello", None) == outside("hello", "latest") == ONE
+    assert [outside("hello", each) for each in ("next", THREE[:8])] == [no_version] * 2
+    assert routes.resolve("hello", THREE[:8], 0).version_id == THREE
 
 
 def test_changes_show_at_once() -> None:

@@ -178,6 +178,25 @@ def test_previews_shares_and_going_back(project: Project) -> None:
     assert "10008" in project.run("versions", "view", missing, expect=1)
 
 
+def test_what_is_not_for_everybody(project: Project) -> None:
+    """
+    `workers_dev` and `preview_urls` close the hosts, from one deploy to the next.
+    """
+    project.configure(workers_dev=False)
+    project.run("deploy")
+    version = project.version()["id"][:8]
+    answers = project.daemon.function
+    assert answers(project.name).status == 404
+    assert answers(f"{version}.{project.name}").status == 404
+    project.configure(workers_dev=True, preview_urls=False)
+    project.run("deploy")
+    assert answers(project.name).status == 200
+    assert answers(f"{version}.{project.name}").status == 404
+    project.configure()
+    project.run("deploy")
+    assert answers(f"{version}.{project.name}").status == 200
+
+
 def test_triggers_of_the_command_line(project: Project) -> None:
     """
     `--triggers` sets the schedules.

@@ -142,6 +142,8 @@ def function(value: Function, current: Deployment | None, urls: PublicUrls) -> d
         "usage_model": "standard",
         "deployment": None if current is None else deployment(current),
         "urls": {"function": urls.function(value.name)},
+        "enabled": value.reach.enabled,
+        "previews_enabled": value.reach.previews,
     }
 
 

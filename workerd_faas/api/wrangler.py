@@ -1,10 +1,10 @@
 """
 What Wrangler asks around a deploy and a delete that is not about scripts themselves.
 
-This platform has one answer to much of it: every function is always on its own host.
+What Cloudflare calls the function's subdomain are its hosts here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -15,7 +15,7 @@ from workerd_faas.api import shapes
 from workerd_faas.api.envelope import answer, answer_page, read_json
 from workerd_faas.api.scripts import SCRIPT, target_of
 from workerd_faas.domain.errors import Kind, Problem
-from workerd_faas.domain.model import PublicUrls
+from workerd_faas.domain.model import PublicUrls, Reach
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.ports import Authenticator
 from workerd_faas.usecases.target import Target
@@ -25,9 +25,6 @@ from workerd_faas.wire.metadata import read_tail_consumers
 
 WORKERS = "/accounts/<account>/workers"
 SERVICE = WORKERS + "/services/<name>"
-
-ALWAYS_ON = {"enabled": True, "previews_enabled": True}
-"""A function is on its host and its versions are on theirs; neither can be switched off."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,18 +80,24 @@ class WranglerRoutes:
 
         @app.route(WORKERS + "/workers/<name>", methods=["GET"])
         async def worker(request: IRequest, account: str, name: str) -> bytes:
-            await self.workers.read.function(await self._target(request, account, name))
+            found = await self.workers.read.function(await self._target(request, account, name))
             subdomain = {
-                **ALWAYS_ON,
+                **_subdomain(found.reach),
                 "url": self.urls.function(name),
                 "preview_url_suffix": f".{name}.{self.urls.base_domain}",
             }
             return answer(request, {"name": name, "subdomain": subdomain})
 
-        @app.route(SCRIPT + "/subdomain", methods=["GET", "POST"])
+        @app.route(SCRIPT + "/subdomain", methods=["GET"])
         async def subdomain(request: IRequest, account: str, name: str) -> bytes:
-            await self.workers.read.function(await self._target(request, account, name))
-            return answer(request, ALWAYS_ON)
+            found = await self.workers.read.function(await self._target(request, account, name))
+            return answer(request, _subdomain(found.reach))
+
+        @app.route(SCRIPT + "/subdomain", methods=["POST"])
+        async def set_subdomain(request: IRequest, account: str, name: str) -> bytes:
+            target = await self._target(request, account, name)
+            reach = await self.workers.set_reach(target, _read_reach(read_json(request)))
+            return answer(request, _subdomain(reach))
 
     def _register_settings(self, app: Klein) -> None:
         @app.route(SCRIPT + "/settings", methods=["GET"])
@@ -160,3 +163,18 @@ def _unversioned(consumers: Sequence[str]) -> dict[str, Any]:
         "tags": [],
         "tail_consumers": [{"service": consumer} for consumer in consumers] or None,
     }
+
+
+def _subdomain(reach: Reach) -> dict[str, bool]:
+    return {"enabled": reach.enabled, "previews_enabled": reach.previews}
+
+
+def _read_reach(document: Mapping[str, Any]) -> Reach:
+    enabled = document.get("enabled", True)
+    previews = document.get("previews_enabled")
+    previews = enabled if previews is None else previews
+    if not isinstance(enabled, bool) or not isinstance(previews, bool):
+        raise Problem(
+            kind=Kind.BAD_REQUEST, message="enabled and previews_enabled are true or false."
+        )
+    return Reach(enabled=enabled, previews=previews)

@@ -246,6 +246,24 @@ class Alias:
 
 
 @attrs.frozen(kw_only=True)
+class Reach:
+    """
+    Which requests from outside a function gets. Other functions, schedules and queues reach it
+    always.
+
+    Attributes:
+        enabled: Those to `<function>.<BASE_DOMAIN>`.
+        previews: Those to hosts of single versions and aliases.
+    """
+
+    enabled: bool = True
+    previews: bool = True
+
+
+OPEN: Final = Reach()
+
+
+@attrs.frozen(kw_only=True)
 class Function:
     """
     A named Worker; the name is unique on the installation and owned by `account_id`.
@@ -256,6 +274,7 @@ class Function:
     tag: str
     created_at: datetime
     modified_at: datetime
+    reach: Reach = OPEN
 
 
 @attrs.frozen(kw_only=True)

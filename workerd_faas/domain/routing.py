@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 
 from workerd_faas.domain.errors import Kind, Problem
-from workerd_faas.domain.model import Split
+from workerd_faas.domain.model import OPEN, Reach, Split
 from workerd_faas.domain.names import is_version_prefix
 
 
@@ -35,6 +35,7 @@ class FunctionRoutes:
     splits: tuple[Split, ...]
     aliases: Mapping[str, str]
     versions: Iterable[str]
+    reach: Reach = OPEN
 
 
 @attrs.define(eq=False)
@@ -43,6 +44,7 @@ class _Entry:
     live: tuple[tuple[float, Route], ...] = ()
     versions: list[str] = attrs.Factory(list)
     aliases: dict[str, Route] = attrs.Factory(dict)
+    reach: Reach = OPEN
 
 
 def sticky_position(function: str, key: bytes) -> float:
@@ -80,7 +82,7 @@ class RoutingTable:
         self.changes += 1
         self._functions = {}
         for each in functions:
-            entry = self._functions[each.function] = _Entry(each.account_id)
+            entry = self._functions[each.function] = _Entry(each.account_id, reach=each.reach)
             entry.versions = sorted(each.versions)
             for alias, version_id in each.aliases.items():
                 entry.aliases[alias] = Route(each.account_id, each.function, version_id)
@@ -128,6 +130,13 @@ class RoutingTable:
                     "another one.",
                 )
 
+    def reach_set(self, function: str, reach: Reach) -> None:
+        """
+        From now on only these requests from outside reach the function.
+        """
+        self.changes += 1
+        self._functions[function].reach = reach
+
     def alias_set(self, function: str, alias: str, version_id: str) -> None:
         """
         From now on `alias` names this version.
@@ -164,10 +173,12 @@ class RoutingTable:
 
     def sole(self, function: str) -> Route | None:
         """
-        The version that answers all of `<function>.<BASE_DOMAIN>`, if it is only one.
+        The version that answers all requests to `<function>.<BASE_DOMAIN>`, if it is only one.
         """
         entry = self._functions.get(function)
-        return entry.live[0][1] if entry is not None and len(entry.live) == 1 else None
+        if entry is None or len(entry.live) != 1 or not entry.reach.enabled:
+            return None
+        return entry.live[0][1]
 
     def is_sticky(self, function: str) -> bool:
         """
@@ -189,6 +200,22 @@ class RoutingTable:
             return self._functions[function].live
         return ((100.0, route),)
 
+    def resolve_host(self, function: str, selector: str | None, position: float) -> Route:
+        """
+        The version that answers a request from outside: as `resolve`, for what is open to them.
+
+        Raises:
+            Problem: as `resolve`; what is not open is as if it were not there.
+        """
+        entry = self._functions.get(function)
+        if entry is not None:
+            if selector in (None, "latest"):
+                if not entry.reach.enabled:
+                    raise _no_function()
+            elif not entry.reach.previews:
+                raise _no_version()
+        return self.resolve(function, selector, position)
+
     def resolve(self, function: str, selector: str | None, position: float) -> Route:
         """
         The version that answers `<selector>.<function>.<BASE_DOMAIN>`.
@@ -205,10 +232,7 @@ class RoutingTable:
         """
         entry = self._functions.get(function)
         if entry is None:
-            raise Problem(
-                kind=Kind.FUNCTION_NOT_FOUND,
-                message="There is no function of this name here.",
-            )
+            raise _no_function()
         if selector is None or selector == "latest":
             return self._deployed(entry, position)
         alias = entry.aliases.get(selector)
@@ -230,19 +254,26 @@ class RoutingTable:
 
     @staticmethod
     def _by_prefix(entry: _Entry, function: str, prefix: str) -> Route:
-        missing = Problem(
-            kind=Kind.VERSION_NOT_FOUND,
-            message="This function has no alias and no version of this name.",
-        )
         if not is_version_prefix(prefix):
-            raise missing
+            raise _no_version()
         first = bisect.bisect_left(entry.versions, prefix)
         found = [v for v in entry.versions[first : first + 2] if v.startswith(prefix)]
         if not found:
-            raise missing
+            raise _no_version()
         if len(found) > 1:
             raise Problem(
                 kind=Kind.VERSION_AMBIGUOUS,
                 message="Several versions begin so: use more characters of the version id.",
             )
         return Route(entry.account_id, function, found[0])
+
+
+def _no_function() -> Problem:
+    return Problem(kind=Kind.FUNCTION_NOT_FOUND, message="There is no function of this name here.")
+
+
+def _no_version() -> Problem:
+    return Problem(
+        kind=Kind.VERSION_NOT_FOUND,
+        message="This function has no alias and no version of this name.",
+    )

@@ -12,6 +12,7 @@ from workerd_faas.domain.model import (
     Alias,
     Deployment,
     Function,
+    Reach,
     Version,
     timestamp,
 )
@@ -189,6 +190,20 @@ class SQLCatalog:
 
         return await self._database.run(work)
 
+    async def set_reach(self, account_id: str, name: str, reach: Reach) -> None:
+        """
+        See `usecases.ports.Catalog.set_reach`.
+        """
+
+        def work(cursor: Cursor) -> None:
+            _function(cursor, account_id, name)
+            cursor.execute(
+                "UPDATE functions SET enabled = ?, previews = ? WHERE name = ?",
+                (reach.enabled, reach.previews, name),
+            )
+
+        await self._database.run(work)
+
     async def set_alias(
         self, account_id: str, name: str, alias: str, version_id: str, now: datetime
     ) -> Alias:
@@ -230,7 +245,8 @@ def _routes(cursor: Cursor) -> Sequence[FunctionRoutes]:
     ):
         aliases.setdefault(function, {})[alias] = version_id
     cursor.execute(
-        "SELECT functions.name, functions.account_id, deployments.splits FROM functions"
+        "SELECT functions.name, functions.account_id, functions.enabled, functions.previews,"
+        " deployments.splits FROM functions"
         " LEFT JOIN deployments ON deployments.number ="
         " (SELECT max(number) FROM deployments WHERE function = functions.name)"
     )
@@ -241,8 +257,9 @@ def _routes(cursor: Cursor) -> Sequence[FunctionRoutes]:
             splits=rows.splits_of(splits or "[]"),
             aliases=aliases.get(name, {}),
             versions=versions.get(name, ()),
+            reach=Reach(enabled=bool(enabled), previews=bool(previews)),
         )
-        for name, account_id, splits in cursor
+        for name, account_id, enabled, previews, splits in cursor
     ]
 
 
@@ -325,7 +342,7 @@ def _version_to_run(cursor: Cursor, account_id: str | None, version_id: str) -> 
 def _add_version(cursor: Cursor, version: Version) -> Version:
     now = timestamp(version.created_at)
     cursor.execute(
-        f"INSERT INTO functions ({rows.FUNCTION}) VALUES (?1, ?2, ?3, ?4, ?4)"
+        f"INSERT INTO functions ({rows.FUNCTION}) VALUES (?1, ?2, ?3, ?4, ?4, 1, 1)"
         " ON CONFLICT (name) DO UPDATE SET modified_at = excluded.modified_at"
         " WHERE account_id = excluded.account_id",
         (version.function, version.account_id, _tag(version), now),

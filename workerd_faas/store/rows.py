@@ -11,12 +11,13 @@ from workerd_faas.domain.model import (
     BindingKind,
     Deployment,
     Function,
+    Reach,
     Split,
     Version,
     timestamp,
 )
 
-FUNCTION: Final = "name, account_id, tag, created_at, modified_at"
+FUNCTION: Final = "name, account_id, tag, created_at, modified_at, enabled, previews"
 
 VERSION: Final = (
     "id, function, number, created_at, author, source, triggered_by, message, tag, bundle, size,"
@@ -46,6 +47,8 @@ def function_row(function: Function) -> tuple[Any, ...]:
         function.tag,
         timestamp(function.created_at),
         timestamp(function.modified_at),
+        function.reach.enabled,
+        function.reach.previews,
     )
 
 
@@ -53,13 +56,14 @@ def function_of(row: Sequence[Any]) -> Function:
     """
     The inverse of `function_row`.
     """
-    name, account_id, tag, created_at, modified_at = row
+    name, account_id, tag, created_at, modified_at, enabled, previews = row
     return Function(
         name=name,
         account_id=account_id,
         tag=tag,
         created_at=_moment(created_at),
         modified_at=_moment(modified_at),
+        reach=Reach(enabled=bool(enabled), previews=bool(previews)),
     )
 
 

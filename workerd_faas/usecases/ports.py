@@ -25,6 +25,7 @@ from workerd_faas.domain.model import (
     Deployment,
     Function,
     Principal,
+    Reach,
     Version,
 )
 from workerd_faas.domain.routing import FunctionRoutes, Route
@@ -315,6 +316,12 @@ class Catalog(Protocol):
         """
         By name.
 
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`.
+        """
+
+    async def set_reach(self, account_id: str, name: str, reach: Reach) -> None:
+        """
         Raises:
             Problem: `SCRIPT_NOT_FOUND`.
         """

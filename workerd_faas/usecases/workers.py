@@ -11,6 +11,7 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import (
     Alias,
     Deployment,
+    Reach,
     Split,
     Version,
 )
@@ -160,6 +161,22 @@ class Workers:
             self.routes.deployed(target.function, stored.splits)
             self._log_deployed(target, stored)
             return stored
+
+        return await self._change(target, change)
+
+    async def set_reach(self, target: Target, reach: Reach) -> Reach:
+        """
+        Open the function's hosts to requests from outside, or close them.
+
+        Raises:
+            Problem: `SCRIPT_NOT_FOUND`, `FORBIDDEN`.
+        """
+        account_for(target.principal, target.account_id)
+
+        async def change() -> Reach:
+            await self.catalog.set_reach(target.account_id, target.function, reach)
+            self.routes.reach_set(target.function, reach)
+            return reach
 
         return await self._change(target, change)
 

@@ -241,6 +241,18 @@ class ScriptsApi:
             self.api.call("PUT", *path, document=document, repeatable=True), "schedules"
         )
 
+    def set_reach(self, name: str, enabled: bool, previews: bool) -> None:
+        """
+        Open or close a function's hosts.
+
+        Args:
+            name: The function.
+            enabled: Whether requests from outside reach it at its own.
+            previews: The same of those of its versions and aliases.
+        """
+        document = {"enabled": enabled, "previews_enabled": previews}
+        self.api.call("POST", *self._path(name, "subdomain"), document=document, repeatable=True)
+
     def aliases(self, name: str) -> Sequence[Record]:
         """
         All aliases of a function.

@@ -72,7 +72,27 @@ class Triggers:
         Raises:
             Failure: the server refuses something.
         """
+        self._reach()
         return TriggersSet(schedules=self._schedules(), consumers=self._consumers())
+
+    def _reach(self) -> None:
+        project = self.project
+        if project.enabled is None and project.previews is None:
+            return
+        enabled = project.enabled is not False
+        previews = enabled if project.previews is None else project.previews
+        with working("opening and closing hosts"):
+            self.scripts.set_reach(self.name, enabled, previews)
+        closed = [
+            what
+            for what, is_open in (
+                ("its host (workers_dev)", enabled),
+                ("the hosts of its versions (preview_urls)", previews),
+            )
+            if not is_open
+        ]
+        if closed:
+            note(f"{self.name} gets no requests from outside at {' and '.join(closed)}.")
 
     def _schedules(self) -> Sequence[Record] | None:
         if self.project.crons is None:
@@ -104,6 +124,6 @@ class Triggers:
         for queue in api.others(consumers, self.queues):
             warn(
                 f"{self.name} still consumes the queue {queue!r}, which the configuration does not "
-                f"name; `wrkst wrangler -- queues consumer remove {queue} {self.name}` ends that"
+                f"name; `wrkst queues consumer remove {queue} {self.name}` ends that"
             )
         return [consumer.queue for consumer in consumers]

@@ -50,13 +50,14 @@ def deploy_triggers(
     app: App, name: str | None, config: Path | None, environment: str | None, as_json: bool
 ) -> None:
     """
-    Set what the configuration says: exactly its schedules (triggers.crons), and the queues that
-    the function consumes (queues.consumers).
+    Set what the configuration says: exactly its schedules (triggers.crons), the queues that the
+    function consumes (queues.consumers), and who reaches it (workers_dev, preview_urls).
     """
     project = app.project(config, environment)
-    if project.crons is None and project.consumers is None:
+    says = (project.crons, project.consumers, project.enabled, project.previews)
+    if all(each is None for each in says):
         raise project_failure(
-            "The configuration says nothing of schedules, nor of queues.",
+            "The configuration says nothing of schedules, queues or hosts.",
             hint='add "triggers": {"crons": ["0 * * * *"]}, or an empty list to have none',
         )
     chosen = name or project.name

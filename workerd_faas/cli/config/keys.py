@@ -9,8 +9,8 @@ SUPPORTED: Final = frozenset(
     {
         "account_id", "assets", "base_dir", "build", "compatibility_date", "compatibility_flags",
         "find_additional_modules", "jsx_factory", "jsx_fragment", "keep_names", "main", "minify",
-        "name", "no_bundle", "preserve_file_names", "rules", "triggers", "tsconfig",
-        "upload_source_maps",
+        "name", "no_bundle", "preserve_file_names", "preview_urls", "rules", "triggers", "tsconfig",
+        "upload_source_maps", "workers_dev",
     }
 )  # fmt: skip
 """Keys that an environment takes from the top level when it does not set them itself."""
@@ -65,17 +65,15 @@ WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "cloudchamber": "containers are not supported",
     "compliance_region": "there is one region only",
     "connect": "TCP connections are not routed to functions",
-    "first_party_worker": "the function is public, as all are",
+    "first_party_worker": "who calls is not looked at",
     "legacy_env": "every environment is a function of its own",
     "observability": "logs are always kept: `wrkst logs`",
     "placement": "there is one place only",
-    "preview_urls": "every version answers on its own host name",
     "previews": "there are no previews but versions and aliases",
     "python_modules": "Python functions are not supported",
     "route": "the function answers on its own host name",
     "routes": "the function answers on its own host name",
     "secrets": "required secrets are not checked",
-    "workers_dev": "the function answers on its own host name",
 }
 """Keys that make a difference at Cloudflare and none here: each is warned of, with what holds."""
 
@@ -83,7 +81,5 @@ ASKING_FOR_NOTHING: Final[Mapping[str, tuple[object, ...]]] = {
     "compliance_region": ("public",),
     "first_party_worker": (False,),
     "legacy_env": (True,),
-    "preview_urls": (True,),
-    "workers_dev": (True,),
 }
 """Values of them with which it is here as it would be at Cloudflare; empty ones are others."""

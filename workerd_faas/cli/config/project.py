@@ -50,6 +50,9 @@ class Project:
         tail_consumers: Functions that receive this one's tail events.
         crons: When it runs by the clock; None: the configuration does not say, which changes
             nothing.
+        enabled: `workers_dev`: whether requests from outside reach it at its host; None: the
+            configuration does not say, which changes nothing.
+        previews: `preview_urls`: the same of the hosts of versions and aliases; None: as `enabled`.
         consumers: Of queues; None: the configuration does not speak of queues.
         settings: Further keys of the upload's metadata, as they stand.
         module_root: `base_dir`, absolute: where additional modules are looked for.
@@ -67,6 +70,8 @@ class Project:
     bindings: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
     tail_consumers: tuple[str, ...] = ()
     crons: tuple[str, ...] | None = None
+    enabled: bool | None = None
+    previews: bool | None = None
     consumers: tuple[QueueConsumer, ...] | None = None
     storage: Storage = attrs.Factory(Storage)
     settings: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
@@ -127,6 +132,8 @@ def read_project(
         ),
         tail_consumers=_tail_consumers(reader),
         crons=_crons(reader),
+        enabled=reader.flag("workers_dev"),
+        previews=reader.flag("preview_urls"),
         consumers=read_consumers(reader),
         storage=read_storage(selected.values, directory),
         settings=_settings(reader),
