@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -122,6 +123,44 @@ def test_pasted_address(cli: Cli, server: State) -> None:
         assert process.wait(30) == 0
         process.stdin.close()
     assert cli("whoami").status == 0
+
+
+def test_a_refused_login(cli: Cli, server: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A refusal is told with the server's words, in the terminal and in the browser, and nobody is
+    sent to log in again.
+    """
+    server.refusal = {"error": "access_denied", "error_description": "Only <members> may."}
+    pages: list[str] = []
+
+    def look(url: str) -> None:
+        with pytest.raises(HTTPError) as caught:
+            urllib.request.urlopen(url, timeout=10)
+        pages.append(caught.value.read().decode())
+
+    def visit(url: str) -> bool:
+        threads.append(threading.Thread(target=look, args=(url,)))
+        threads[0].start()
+        return True
+
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr("webbrowser.open", visit)
+    done = cli("login")
+    threads[0].join()
+    assert done.status == 3
+    assert "Only <members> may." in done.err
+    assert "wrkst login" not in done.err
+    assert "You are not logged in: Only &lt;members&gt; may." in pages[0]
+
+
+def test_pasted_garbage_is_asked_for_again(cli: Cli, server: State) -> None:
+    """
+    What is no answer of this login is asked for again; at the end of input nothing is waited for.
+    """
+    done = cli.process("login", "--no-browser", input="garbage\nhttp://127.0.0.1:1/?state=x\n")
+    assert done.status == 3
+    assert done.err.count("Paste it again") == 2
+    assert "Nothing was pasted that belongs to this login" in done.err
 
 
 def test_nobody_comes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
