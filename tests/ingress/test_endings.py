@@ -203,7 +203,7 @@ class AgainTests(EndingCase):
         """
         wire = await self.connect()
         await wire.send(PUT[:-5])
-        await until(lambda: self.cell.upstream.in_flight)
+        await until(lambda: self.cell.asked)
         await wire.send(b"hello")
         await self.end(CRASHED)
         assert (await wire.response()).status == 503
