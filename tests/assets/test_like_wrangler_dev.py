@@ -4,7 +4,7 @@ import http.client
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -127,6 +127,13 @@ PATHS: Final = (
     "/docs", "/docs/", "/docs/about.html", "/docs/about", "/docs/nothing", "/docsabout",
     "/through/docs/", "/through/docs/about", "/%", "/%zz", "/about%20", "/ABOUT",
 )  # fmt: skip
+
+KINDS: Final[Sequence[tuple[str, Mapping[str, str]]]] = (
+    ("GET", {}),
+    ("GET", {"Sec-Fetch-Mode": "navigate"}),
+    ("HEAD", {}),
+    ("POST", {}),
+)
 
 IGNORED: Final = frozenset(
     {
@@ -267,10 +274,9 @@ def test_answers_are_those_of_wrangler_dev(
     deployed = deploy(daemon, site)
     assert deployed.document["success"], deployed.document
     theirs_at = ports[site.name]
-    kinds = [("GET", {}), ("GET", {"Sec-Fetch-Mode": "navigate"}), ("HEAD", {}), ("POST", {})]
     differing = []
     for path in PATHS:
-        for method, headers in kinds:
+        for method, headers in KINDS:
             ours = ask(daemon.port, method, path, f"{site.name}.{daemon.base_domain}", headers)
             theirs = ask(theirs_at, method, path, f"127.0.0.1:{theirs_at}", headers)
             if ours != theirs:

@@ -70,11 +70,11 @@ def test_a_namespace_is_the_accounts_own(daemon: Daemon) -> None:
 
 def test_a_limiter_wants_a_key(daemon: Daemon) -> None:
     """
-    A key that is no text is a TypeError of the caller.
+    A key that is no text is a mistake of the caller.
     """
-    code = CODE.replace('key === "long" ? "x".repeat(9999) : key', "undefined")
+    code = CODE.replace('key === "long" ? "x".repeat(9999) : key', "7")
     daemon.upload("keyless", code, bindings=limiter("8"))
-    assert daemon.function("keyless").text.startswith("TypeError: limit()")
+    assert daemon.function("keyless").text.startswith("Error: invalid key: 7")
 
 
 @pytest.mark.parametrize(

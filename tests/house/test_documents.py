@@ -8,6 +8,7 @@ from typing import Any, Final
 import json5
 import pytest
 
+from tests.compatibility import document as compatibility
 from tests.house.tree import ROOT, texts, tracked
 from workerd_faas.settings import documents
 from workerd_faas.settings.load import load
@@ -35,6 +36,16 @@ def test_the_operators_table_is_made_from_the_table() -> None:
     said = read("docs/operators.md")
     assert said.count(documents.BEGIN) == said.count(documents.END) == 1
     assert said == documents.with_table(said), REMEDY
+
+
+def test_the_compatibility_table_is_made_from_the_tests() -> None:
+    """docs/compatibility.md says what the tests recorded and declare."""
+    record = compatibility.recorded()
+    assert compatibility.undeclared(record) == []
+    assert compatibility.unseen(record) == []
+    assert read("docs/compatibility.md") == compatibility.render(record), (
+        "run: .venv/bin/python -m tests.compatibility"
+    )
 
 
 def test_the_env_example_is_right(tmp_path: Path) -> None:
@@ -117,7 +128,7 @@ def test_an_example_is_whole(example: Path) -> None:
     for name, version in package.get("dependencies", {}).items():
         assert version == {**installed["dependencies"], **installed["devDependencies"]}[name]
     readme = (example / "README.md").read_text()
-    assert "wrkst deploy" in readme
+    assert re.search(r"(wrkst|wrangler) deploy", readme)
     assert f"http://{example.name}.localhost:8080" in readme
     assert f"({example.name})" in read("examples/README.md")
 

@@ -8,10 +8,14 @@ export class RateLimit {
   }
 
   async limit(options) {
-    if (typeof options !== "object" || options === null || typeof options.key !== "string") {
-      throw new TypeError('limit() takes {key: "<text>"}');
+    if (typeof options !== "object" || options === null) {
+      throw new Error("invalid rate limit options");
     }
-    const init = { method: "POST", body: options.key };
+    const unknown = Object.keys(options).filter((name) => name !== "key");
+    if (unknown.length) throw new Error(`bad rate limit options: [${unknown.join(",")}]`);
+    const { key = "" } = options;
+    if (typeof key !== "string") throw new Error(`invalid key: ${key}`);
+    const init = { method: "POST", body: key };
     const response = await this.#stub.fetch("http://ratelimit/", init);
     return { success: response.status === 204 };
   }

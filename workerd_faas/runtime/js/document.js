@@ -13,10 +13,30 @@ const MAIN = PRIVATE + ".js";
 const COLLECT = PRIVATE + "_collect.js";
 const WITNESS = PRIVATE + "_witness.js";
 
-/** Takes V8's `gc` (see pace.js) away before the user's code is there. */
+/**
+ * Before the user's code is there: takes V8's `gc` (see pace.js) away, and has caches keep nothing,
+ * which a cache may always do. Without this every use of one would throw, as none is configured.
+ */
 const COLLECT_SOURCE = `
 export const collect = globalThis.${PRIVATE}_gc;
 globalThis.${PRIVATE}_gc = undefined;
+const forgetful = {
+  async match(request) {
+    if (arguments.length === 0) throw new TypeError("match() takes a request");
+  },
+  async put(request, response) {
+    if (arguments.length < 2) throw new TypeError("put() takes a request and a response");
+    await response.body?.cancel();
+  },
+  async delete(request) {
+    if (arguments.length === 0) throw new TypeError("delete() takes a request");
+    return false;
+  },
+};
+const prototype = Object.getPrototypeOf(caches.default);
+for (const name of Object.keys(forgetful)) {
+  Object.defineProperty(prototype, name, { value: forgetful[name], writable: true, configurable: true });
+}
 `;
 
 /** Bytes of what a witness tells at once; what it keeps is less. */
