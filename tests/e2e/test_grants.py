@@ -384,3 +384,36 @@ def test_outsiders_cannot_make_calls(bound: tuple[Party, Party]) -> None:
     assert answer.status == 207
     assert answer.document["props"] == {}
     assert "forged" not in answer.document["url"]
+
+
+def test_a_closed_function_is_open_to_callers(bound: tuple[Party, Party]) -> None:
+    """
+    A function that does not answer the outside (`workers_dev: false`) answers who may call it.
+    """
+    owner, caller = bound
+    path = "/workers/scripts/shop/subdomain"
+    try:
+        owner.api("POST", path, body=b'{"enabled": false}')
+        assert owner.daemon.function("shop").status == 404
+        assert call(caller, "plain").status == 207
+    finally:
+        owner.api("POST", path, body=b'{"enabled": true}')
+
+
+def test_grants_outlive_the_daemon() -> None:
+    """
+    What was granted is after a restart, and so is what was revoked.
+    """
+    with running() as daemon:
+        owner = Party(daemon, daemon.token, daemon.account)
+        caller = Party(daemon, *daemon.new_token("callers"))
+        owner.upload("shop", TARGET)
+        owner.grant("shop", caller)
+        caller.upload("caller", CALLER, bindings=bindings("TARGET"))
+        assert daemon.stop() == 0
+        daemon.start()
+        assert call(caller, "plain").status == 207
+        owner.revoke("shop", caller)
+        daemon.kill()
+        daemon.start()
+        assert call(caller, "plain").document == {"error": NOT_GRANTED}
