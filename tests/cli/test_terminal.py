@@ -119,9 +119,9 @@ def test_colours_are_for_terminals_that_want_them(project: Cli) -> None:
     """
     A warning is coloured on a terminal, not with NO_COLOR, not in a pipe.
     """
-    assert COLOUR.search(on_terminal(project, "versions", "list", type_={})[1])
-    assert not COLOUR.search(on_terminal(project, "versions", "list", type_={}, NO_COLOR="1")[1])
-    done = project.process("versions", "list")
+    assert COLOUR.search(on_terminal(project, "deploy", "--dry-run", type_={})[1])
+    assert not COLOUR.search(on_terminal(project, "deploy", "--dry-run", type_={}, NO_COLOR="1")[1])
+    done = project.process("deploy", "--dry-run")
     assert "nonsense" in done.err and "\x1b" not in done.out + done.err
 
 

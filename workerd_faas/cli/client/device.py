@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from workerd_faas.cli.client.address import same_origin
-from workerd_faas.cli.client.oauth import CLIENT_ID, Endpoints, OAuth, Tokens, login_needed
+from workerd_faas.cli.client.oauth import CLIENT_ID, Endpoints, OAuth, Tokens, login_needed, refused
 from workerd_faas.cli.failure import Failure
 
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -89,7 +89,7 @@ class DeviceFlow:
             if error == "slow_down":
                 interval += _SLOWER
             elif error == "access_denied":
-                raise login_needed("The login was refused.")
+                raise refused(found.get("error_description"))
             elif error == "expired_token":
                 raise login_needed("Nobody has confirmed the code in time.")
             elif error != "authorization_pending" and status not in (429, 502, 503, 504):

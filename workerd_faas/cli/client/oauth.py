@@ -32,6 +32,20 @@ def login_needed(message: str) -> Failure:
     return Failure(message, hint=LOGIN_HINT, status=Exit.LOGIN)
 
 
+def refused(why: object) -> Failure:
+    """
+    The server does not let this person in. It is not for the next login to mend.
+
+    Args:
+        why: The server's words, if it said any.
+    """
+    return Failure(
+        f"The login was refused: {why}" if isinstance(why, str) else "The login was refused.",
+        hint="whoever runs the server can say why",
+        status=Exit.LOGIN,
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Endpoints:
     """
@@ -128,12 +142,7 @@ class Attempt:
             raise login_needed("The answer of the login does not come from this server.")
         error, text = answer.get("error"), answer.get("error_description")
         if error == "access_denied":
-            # Not a login's hint: the next one would be refused as well.
-            raise Failure(
-                f"The login was refused: {text}" if text else "The login was refused.",
-                hint="whoever runs the server can say why",
-                status=Exit.LOGIN,
-            )
+            raise refused(text)
         if error is not None:
             raise login_needed(f"The login failed: {text or error}")
         if not answer.get("code"):
