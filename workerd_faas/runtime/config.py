@@ -132,8 +132,8 @@ def render_check_cell(cell: CheckCell) -> str:
     The whole configuration of a check cell.
     """
     services = [_worker(cell.modules, ['(name = "LOADER", workerLoader = ())']), _network(NOTHING)]
-    # With any flag of V8 workerd cannot use what it has compiled beforehand, and each isolate starts
-    # later by a fifth. A process that answers requests cannot do without; this one can.
+    # With any flag of V8 workerd cannot use what it has compiled beforehand, and each isolate
+    # starts later by a fifth. A process that answers requests needs them; this one does not.
     return _config(services, cell.listen, "")
 
 
