@@ -84,7 +84,7 @@ def test_a_daemon_that_is_not_root() -> None:
             daemon.start()
             deploy(daemon)
             assert [daemon.function("count").text for _ in range(3)] == ["1", "2", "3"]
-            assert len(users(daemon)) == 3  # a check cell, a function cell, the state cells
+            assert len(users(daemon)) >= 3  # of check cells, a function cell, the state cells
             assert {0, NOBODY}.isdisjoint(users(daemon))
             assert daemon.stop() == 0
             assert workerds_of(daemon) == []
