@@ -65,7 +65,14 @@ def test_kv_namespaces_and_keys(shell: Shell) -> None:
     shell.run("kv", "bulk", "delete", "keys.json", *here, "--force")
     assert shell.json("kv", "key", "list", *here, "--prefix", "bulk") == []
 
+    shell.configure(CODE, name="bound", kv_namespaces=[{"binding": "STORE", "id": found[1]}])
+    shell.run("kv", "key", "put", "seen", "[1]", "--binding", "STORE", "--remote")
+    shell.run("kv", "key", "put", "other", "x", "--namespace", "things", "--remote", expect=1)
+    shell.run("deploy")
+    assert shell.daemon.function("bound", "/kv").document == [1]
+    (shell.directory / "wrangler.jsonc").unlink()
     shell.run("kv", "namespace", "delete", "--namespace-id", found[1], "-y")
+    assert shell.daemon.function("bound", "/kv").status == 500
     assert found[1] not in shell.run("kv", "namespace", "list")
 
 
@@ -130,6 +137,16 @@ def test_d1_databases(shell: Shell) -> None:
     answer = shell.daemon.function("migrated")
     assert answer.status == 200, answer.text + shell.daemon.log[-3000:]
     assert answer.document == [{"name": "Ada"}, {"name": "Grace"}]
+
+    for verb in (("info",), ("restore", "--bookmark", "0-1-2-3")):
+        refused = shell.run("d1", "time-travel", *verb[:1], "people", *verb[1:], expect=1)
+        assert "Time Travel is not supported" in refused
+    schema = shell.run("d1", "export", *here, "--output", "schema.sql", "--no-data")
+    assert "INSERT INTO" not in (shell.directory / "schema.sql").read_text(), schema
+    shell.run("d1", "migrations", "create", "people", "one more")
+    assert "0002_one_more.sql" in shell.run("d1", "migrations", "list", "DB", "--remote")
+    by_binding = ("d1", "execute", "DB", "--remote", "--json", "--command")
+    assert shell.json(*by_binding, "SELECT count(*) AS n FROM people")[0]["results"] == [{"n": 2}]
 
     shell.run("d1", "delete", "people", "-y")
     assert "people" not in {each["name"] for each in shell.json("d1", "list", "--json")}

@@ -1,6 +1,7 @@
 """The road of a developer with wrkst, against a daemon as `make run` starts it."""
 
 import json
+import shutil
 import socket
 import stat
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.e2e.daemon import Daemon, running
-from tests.e2e.developer import Developer
+from tests.e2e.developer import EXAMPLES, Developer
 from tests.e2e.postgres import postgres_url
 
 
@@ -130,7 +131,7 @@ def deployed(dev: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Developer
     All examples but the one that needs a database, deployed with wrkst.
     """
     developer = Developer(tmp_path_factory.mktemp("examples"), dev)
-    for name in ("greeter", "hono", "wasm", "websocket-echo", "streaming"):
+    for name in ("greeter", "hono", "wasm", "websocket-echo", "streaming", "d1"):
         developer.run("deploy", cwd=developer.example(name))
     return developer
 
@@ -159,6 +160,53 @@ def test_the_wasm_example_answers(deployed: Developer) -> None:
     It computes in WebAssembly.
     """
     assert deployed.daemon.function("wasm", "/?a=48&b=36").document["gcd"] == 12
+
+
+def test_the_d1_example_counts(deployed: Developer) -> None:
+    """
+    Its database is there without configuration, and is the one that `wrkst d1` shows.
+    """
+    dev = deployed.daemon
+    assert "number 1." in dev.function("d1", "/?name=Ada").text
+    assert "number 2." in dev.function("d1", "/?name=Ada").text
+    assert dev.function("d1").document == [{"name": "Ada", "visits": 2}]
+    found = deployed.json("d1", "execute", "d1-d1", "--command", "SELECT visits FROM guests")
+    assert found[0]["results"] == [{"visits": 2}]
+
+
+def test_the_package_for_d1_is_resolved_as_any_other(tmp_path: Path, dev: Daemon) -> None:
+    """
+    Code that imports `getD1` from the installed package `wrkst-d1`, by name, default or subpath,
+    runs as it is.
+    """
+    developer = Developer(tmp_path, dev)
+    project = tmp_path / "packaged"
+    shutil.copytree(EXAMPLES / "d1" / "wrkst-d1", project / "node_modules" / "wrkst-d1")
+    (project / "wrangler.toml").write_text(
+        'name = "packaged"\nmain = "index.ts"\ncompatibility_date = "2025-09-01"\n'
+    )
+    (project / "index.ts").write_text(
+        """
+        import byDefault, { getD1 } from 'wrkst-d1';
+        import { getD1 as bySubpath } from 'wrkst-d1/client';
+        export default {
+          async fetch(request: Request, env: any) {
+            const db = getD1(env);
+            await db.exec(`
+              CREATE TABLE IF NOT EXISTS users (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                email TEXT UNIQUE NOT NULL
+              )
+            `);
+            await db.prepare('INSERT OR IGNORE INTO users (email) VALUES (?)').bind('a@b.c').run();
+            const user = await byDefault(env).prepare('SELECT * FROM users WHERE id = ?').bind(1);
+            return Response.json([await user.first(), bySubpath(env) === db]);
+          },
+        };
+        """
+    )
+    developer.run("deploy", cwd=project)
+    assert dev.function("packaged").document == [{"id": 1, "email": "a@b.c"}, True]
 
 
 def test_the_websocket_example_echoes(deployed: Developer) -> None:

@@ -3,6 +3,7 @@
 import { KVNamespace as BundledKV } from "kv.js";
 import { D1Database as BundledD1 } from "d1.js";
 import { QueueShard as BundledShard } from "queues.js";
+import { statements } from "sql.js";
 
 /** What functions are told that still bind something that was deleted. */
 export const GONE = "It was deleted.";
@@ -40,52 +41,28 @@ export class KVNamespace extends BundledKV {
   }
 }
 
-/** How long an answer is kept for who lost it, in milliseconds, and how long it may be. */
-const KEPT_FOR = 30_000;
-const KEPT_LENGTH = 100_000;
-const ONCE = "once/";
-
 export class D1Database extends BundledD1 {
-  /** Names of kept answers, the oldest first but for those of an earlier cell. */
-  #kept;
-
   constructor(ctx, env) {
     check(ctx);
     super(ctx, env);
   }
 
-  /**
-   * As the bundled one, with the time it took. Changes that were made under the name `once` are not
-   * made again: whoever asks again did not get the answer.
-   */
+  /** As the bundled one; what `exec()` sends may be lines of longer statements. */
   run(queries, bookmarked) {
-    const once = queries[0]?.once;
-    if (once === undefined) return this.#timed(queries, bookmarked);
-    const { kv } = this.ctx.storage;
-    const kept = kv.get(ONCE + once);
-    if (kept !== undefined) {
-      if (kept.answer === null) throw new Error("This was done, but its answer is lost.");
-      return JSON.parse(kept.answer);
+    try {
+      return this.#timed(queries, bookmarked);
+    } catch (error) {
+      if (!queries[0]?.lines || !error.message.includes("incomplete input")) throw error;
+      const whole = statements(queries.map(({ sql }) => sql).join("\n"));
+      if (whole.length >= queries.length) throw error;
+      return this.#timed(
+        whole.map((sql) => ({ sql })),
+        bookmarked,
+      );
     }
-    return this.ctx.storage.transactionSync(() => {
-      const answer = this.#timed(queries, bookmarked);
-      if (answer.results.some(({ meta }) => meta.changed_db)) this.#keep(once, answer);
-      return answer;
-    });
   }
 
-  #keep(once, answer) {
-    const { kv } = this.ctx.storage;
-    const at = Date.now();
-    const text = JSON.stringify(answer);
-    this.#kept ??= Array.from(kv.list({ prefix: ONCE }), ([key, { at }]) => ({ key, at }));
-    while (this.#kept.length > 0 && this.#kept[0].at < at - KEPT_FOR) {
-      kv.delete(this.#kept.shift().key);
-    }
-    kv.put(ONCE + once, { at, answer: text.length > KEPT_LENGTH ? null : text });
-    this.#kept.push({ key: ONCE + once, at });
-  }
-
+  /** With the time it took. */
   #timed(queries, bookmarked) {
     const began = performance.now();
     const answer = super.run(queries, bookmarked);

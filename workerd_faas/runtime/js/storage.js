@@ -31,22 +31,33 @@ export class KV extends WorkerEntrypoint {
 const LOST = 502;
 const ATTEMPTS = 3;
 
+const READS = /^\s*(?:SELECT|WITH|EXPLAIN)\b/i;
+const WRITES = /\b(?:INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER)\b/i;
+
+/** Whether statements can be run twice, as Cloudflare sees it. */
+function onlyReads(body) {
+  const queries = JSON.parse(body);
+  const all = Array.isArray(queries) ? queries : [queries];
+  return all.every(({ sql }) => READS.test(sql) && !WRITES.test(sql));
+}
+
 export class D1 extends WorkerEntrypoint {
   /**
-   * What the state cell says is 200, failures too; anything else is that it could not be asked. One
-   * that ends in the middle may have done what it was asked: its successor knows by `once`.
+   * What the state cell says is 200, failures too; anything else is that it could not be asked. When
+   * it ends in the middle its successor is asked, but not for changes: they may have been made.
    */
   async fetch(request) {
     const { url, method } = request;
     const headers = new Headers(request.headers);
     headers.delete("content-length");
-    const text = await request.text();
-    const body = method === "POST" ? text.replace("{", `{"once":"${crypto.randomUUID()}",`) : null;
+    let body = method === "POST" ? await request.text() : null;
+    // `exec()` sends line by line what may be statements of several lines.
+    if (new URL(url).pathname === "/execute") body = body?.replace("{", '{"lines":true,');
     for (let attempt = 1; ; attempt++) {
       const response = await pass(this, "d1", new Request(url, { method, headers, body }));
       if (response.status === 200 || response.status === 404) return response;
       await response.body?.cancel();
-      if (response.status !== LOST || attempt === ATTEMPTS) break;
+      if (response.status !== LOST || attempt === ATTEMPTS || !onlyReads(body)) break;
     }
     const error = "The database cannot be reached at the moment: network connection lost.";
     return Response.json({ success: false, error });
