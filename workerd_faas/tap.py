@@ -158,7 +158,7 @@ def makeService(options: Options) -> IService:
     """
     The daemon, wired.
     """
-    from workerd_faas.assembly import build
+    from workerd_faas.assembly.daemon import build
 
     installed: Any = reactor.install()
     return build(installed, options.settings, options.command, options.read)

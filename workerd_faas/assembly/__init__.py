@@ -1,0 +1,1 @@
+"""The one place that knows every class: it makes the objects and gives them to one another."""
