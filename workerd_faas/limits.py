@@ -7,6 +7,7 @@ from workerd_faas.runtime import memory
 from workerd_faas.runtime.cpu import CpuLimit
 from workerd_faas.runtime.custody import FleetCustody
 from workerd_faas.runtime.fleet import Fleet, FleetOptions, room_for_versions
+from workerd_faas.runtime.warming import Warming
 from workerd_faas.settings.limits import FunctionLimits
 from workerd_faas.settings.model import Settings
 from workerd_faas.usecases.standings.verbs import Limits, Standings
@@ -59,10 +60,12 @@ def _most_of_the_memory() -> int | None:
 
 def keep_custody(fleet: Fleet, routes: RoutingTable) -> FleetCustody:
     """
-    A fleet's custody, which ends for a function with its next deployment.
+    A fleet's custody, which ends for a function with its next deployment; what is deployed is
+    loaded at once where its function runs.
     """
     custody = FleetCustody(fleet)
     routes.follow(custody.deployed)
+    routes.follow(Warming(fleet, routes).deployed)
     return custody
 
 

@@ -67,6 +67,12 @@ class FakeProber:
         """
         raise NotImplementedError
 
+    def warm(self, version_id: str, function: str) -> "Deferred[None]":
+        """
+        Never asked here.
+        """
+        raise NotImplementedError
+
     def _cancel(self, question: "Deferred[Health]") -> None:
         self.cancelled += 1
 

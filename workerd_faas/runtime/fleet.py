@@ -454,6 +454,18 @@ class Fleet:
             if slot.account_id in (None, account_id) and slot.current is not None:
                 self._own(slot.current.prober.forget(version_id))
 
+    def warm(self, route: Route) -> None:
+        """
+        A version is deployed: where its function runs, it is loaded before anybody asks for it.
+        """
+        for slot in self._crowds.members.get(self._key(route)) or self._at(route):
+            if slot.current is not None:
+                self._own(slot.current.prober.warm(route.version_id, route.function))
+
+    def _at(self, route: Route) -> tuple[Slot, ...]:
+        slot = self._slots.get(self._key(route))
+        return () if slot is None else (slot,)
+
     def tails_changed(self, account_id: str) -> None:
         """
         Others of the account's functions are watched now: its cells are told at once.

@@ -50,6 +50,12 @@ class Prober(Protocol):
         with `NoAnswer`. May be cancelled.
         """
 
+    def warm(self, version_id: str, function: str) -> "Deferred[None]":
+        """
+        Have it load a version if it has loaded another one of the function. Fails with `NoAnswer`.
+        May be cancelled.
+        """
+
 
 def health(body: bytes) -> Health:
     """
@@ -105,6 +111,12 @@ class SocketProber:
         """
         return Deferred.fromCoroutine(self._changed(function, reload))
 
+    def warm(self, version_id: str, function: str) -> "Deferred[None]":
+        """
+        See `Prober`.
+        """
+        return Deferred.fromCoroutine(self._warm(version_id, function))
+
     async def _probe(self) -> Health:
         return health(await self._ask({"probe": True, "tailed": list(self.tailed())}))
 
@@ -113,6 +125,9 @@ class SocketProber:
 
     async def _changed(self, function: str, reload: bool) -> None:
         await self._ask({"changed": {"function": function, "reload": reload}})
+
+    async def _warm(self, version_id: str, function: str) -> None:
+        await self._ask({"warm": {"version": version_id, "function": function}})
 
     async def _ask(self, question: dict[str, Any]) -> bytes:
         headers = {ROUTE_AND_CF: json.dumps(question)}

@@ -18,6 +18,7 @@ import {
   serveSite,
   use,
   useQuiet,
+  warm,
 } from "versions.js";
 
 export { Analytics } from "analytics.js";
@@ -71,6 +72,10 @@ async function first(request, env, ctx, version) {
 function internal(request, env, ctx) {
   const asked = request.cf;
   if (asked?.probe) return probed(asked, env, ctx);
+  if (asked?.warm) {
+    const { version: next, function: name } = asked.warm;
+    return Response.json({ warmed: warm(next, name, env, ctx) });
+  }
   if (asked?.forget) {
     return Response.json({ forgotten: releaseVersion(asked.forget, env, ctx) });
   }

@@ -98,6 +98,13 @@ export async function load(version, depth, env, ctx) {
   return load;
 }
 
+/** Load what is deployed now if the function was in use; whether it is done. */
+export function warm(version, name, env, ctx) {
+  const used = loaded.values().some((entry) => entry.function === name);
+  if (used && ready(version, 0) === undefined) ctx.waitUntil(load(version, 0, env, ctx));
+  return used;
+}
+
 async function start(version, depth, env, ctx) {
   const stamp = renewals;
   const { entry, error, reason } = await launch(version, depth, env, ctx);
