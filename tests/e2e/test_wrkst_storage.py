@@ -231,3 +231,31 @@ def test_queues(project: Project) -> None:
     assert names >= {"wrkst-queue", "wrkst-dead"}
     project.run("queues", "delete", "wrkst-queue", "-y")
     assert b"no queue" in project.run("queues", "info", "wrkst-queue", expect=1)
+
+
+def test_storage_goes_with_its_function_if_asked(project: Project) -> None:
+    """
+    `wrkst delete` keeps what the function stored; with `--with-storage` what it alone used goes,
+    and what another function uses stays.
+    """
+    dev = project.daemon
+    for title in ("wrkst-own", "wrkst-shared"):
+        project.run("kv", "namespace", "create", title)
+    ids = {each["title"]: each["id"] for each in project.json("kv", "namespace", "list")}
+    bindings = [
+        {"binding": name, "id": ids[title]}
+        for name, title in (("MY_STORE", "wrkst-own"), ("SHARED", "wrkst-shared"))
+    ]
+    project.configure(name="wrkst-other", kv_namespaces=bindings[1:])
+    project.run("deploy")
+    database = [{"binding": "DB", "database_name": "wrkst-going"}]
+    project.configure(name="wrkst-going", kv_namespaces=bindings, d1_databases=database)
+    for flags, left in (((), True), (("--with-storage",), False)):
+        project.run("deploy")
+        project.run("delete", "--yes", *flags)
+        assert dev.function("wrkst-going").status == 404
+        titles = {each["title"] for each in project.json("kv", "namespace", "list")}
+        names = {each["name"] for each in project.json("d1", "list")}
+        assert "wrkst-shared" in titles
+        assert ("wrkst-own" in titles) == left
+        assert ("wrkst-going" in names) == left

@@ -6,6 +6,7 @@ import click
 
 from workerd_faas.cli.app import App, json_option, name_option, pass_app, target
 from workerd_faas.cli.client.address import function_url
+from workerd_faas.cli.client.function_storage import FunctionStorage
 from workerd_faas.cli.commands.login import has_display
 from workerd_faas.cli.failure import usage
 from workerd_faas.cli.terminal import (
@@ -52,24 +53,40 @@ def list_functions(app: App, as_json: bool) -> None:
     epilog="""\b
 Examples:
   wrkst delete --name hello
-  wrkst delete --name hello --yes     (in a script)""",
+  wrkst delete --name hello --yes     (in a script)
+  wrkst delete --name hello --with-storage""",
 )
 @name_option
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option(
+    "--with-storage",
+    is_flag=True,
+    help="Delete too what it alone uses: KV namespaces, D1 databases, queues.",
+)
 @pass_app
 def delete(
-    app: App, name: str | None, config: Path | None, environment: str | None, yes: bool
+    app: App,
+    name: str | None,
+    config: Path | None,
+    environment: str | None,
+    yes: bool,
+    with_storage: bool,
 ) -> None:
     """
     Delete a function with all its versions, deployments and aliases. Its name is free then.
+
+    What it stored stays, unless --with-storage is given; what other functions use stays anyway.
     """
     which = target(app, name, config, environment)
+    storage = FunctionStorage.of(which.scripts, which.name) if with_storage else None
+    for line in () if storage is None else storage.told:
+        note(line)
     if not yes:
         if not is_interactive():
             raise usage("Deleting cannot be undone.", hint="give --yes to do it without a question")
         typed = click.prompt(
-            f"This deletes {printable(which.name)} and all its versions for good. "
-            "Type its name to go on",
+            f"This deletes {printable(which.name)} and all its versions for good"
+            f"{' with what it stored' if with_storage else ''}. Type its name to go on",
             default="",
             show_default=False,
             err=True,
@@ -79,6 +96,9 @@ def delete(
     with working("deleting"):
         which.scripts.delete(which.name)
     note(f"Deleted {which.name}.")
+    if storage is not None:
+        with working("deleting what it stored"):
+            storage.delete()
 
 
 @click.command("open")
