@@ -1,10 +1,13 @@
 """
-Memory that stays flat: many deploys of one function, and many functions called round and round. Not
-part of `make bench`, since it takes a quarter of an hour: `python -m bench memory`.
+Memory that stays flat: many deploys of one function, many functions called round and round, idle
+connections, and a large body both ways. Not part of `make bench`, since it takes a quarter of an
+hour: `python -m bench memory`.
 """
 
 import http.client
 import re
+import resource
+import socket
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +19,35 @@ from bench.table import table
 DEPLOYS: Final = 10_000
 FUNCTIONS: Final = 5_000
 ROUNDS: Final = 4
+CONNECTIONS: Final = 20_000
+BODY: Final = 1 << 30
 _LOOK_AFTER: Final = 500
 
 
-def resident(pid: int) -> float:
+_BODY: Final = """
+const piece = new Uint8Array(65536);
+export default { async fetch(request) {
+  if (request.method === "POST") {
+    let size = 0;
+    for await (const chunk of request.body) size += chunk.byteLength;
+    return new Response(String(size));
+  }
+  let left = Number(new URL(request.url).searchParams.get("size"));
+  return new Response(new ReadableStream({ pull(controller) {
+    if (left <= 0) return controller.close();
+    controller.enqueue(piece.slice(0, left));
+    left -= piece.length;
+  } }));
+} };
+"""
+
+
+def resident(pid: int, what: str = "VmRSS") -> float:
     """
     MiB.
     """
     status = Path(f"/proc/{pid}/status").read_text("ascii")
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    found = re.search(rf"{what}:\s+(\d+) kB", status)
     assert found is not None
     return round(int(found[1]) / 1024, 1)
 
@@ -90,6 +113,76 @@ def many_functions(count: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def idle_connections(wanted: int) -> dict[str, Any]:
+    """
+    On which one request was answered, and that are kept; as many as there are descriptors for.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # The daemon keeps descriptors for what is behind each client (`file descriptors` in its log).
+    count = min(wanted, hard * 6 // 10)
+    with directory() as path:
+        daemon = Daemon(path).start()
+        assert daemon.process is not None
+        daemon.upload("hello", code(7))
+        head = f"GET / HTTP/1.1\r\nHost: hello.{daemon.base_domain}\r\n\r\n".encode()
+        kept = [_asked(daemon.port, head) for _ in range(100)]
+        before = resident(daemon.process.pid)
+        kept += [_asked(daemon.port, head) for _ in range(count)]
+        after = resident(daemon.process.pid)
+        for connection in kept:
+            connection.close()
+        daemon.kill()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    each = round((after - before) * 1024 / count, 2)
+    return {"connections": count, "before": before, "after": after, "kib_each": each}
+
+
+def _asked(port: int, head: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), 30)
+    connection.sendall(head)
+    got = b""
+    while not got.endswith(b"\r\n\r\n7"):
+        data = connection.recv(4096)
+        assert data, got
+        got += data
+    return connection
+
+
+def large_body(size: int) -> dict[str, Any]:
+    """
+    Sent to a function that counts it, and got from one that makes it.
+    """
+    with directory() as path:
+        daemon = Daemon(path).start()
+        assert daemon.process is not None
+        pid = daemon.process.pid
+        daemon.upload("body", _BODY)
+        host = {"Host": f"body.{daemon.base_domain}"}
+        before, began = resident(pid), time.monotonic()
+        Path(f"/proc/{pid}/clear_refs").write_text("5", "ascii")
+        piece = bytes(1 << 20)
+        connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=60)
+        connection.request("POST", "/", (piece for _ in range(size >> 20)), host)
+        counted = int(connection.getresponse().read())
+        connection.request("GET", f"/?size={size}", headers=host)
+        answer = connection.getresponse()
+        got = 0
+        while data := answer.read(1 << 20):
+            got += len(data)
+        connection.close()
+        most = resident(pid, "VmHWM")
+        daemon.kill()
+    failed = int(counted != size) + int(got != size)
+    return {
+        "bytes": size,
+        "failed": failed,
+        "before": before,
+        "most": most,
+        "seconds": _since(began),
+    }
+
+
 def _since(began: float) -> float:
     return round(time.monotonic() - began, 1)
 
@@ -99,8 +192,10 @@ def run(deploys: int = DEPLOYS, functions: int = FUNCTIONS) -> dict[str, Any]:
     Everything.
     """
     return {
-        "deploys": many_deploys(deploys),
+        "connections": idle_connections(CONNECTIONS),
+        "body": large_body(BODY),
         "functions": many_functions(functions, ROUNDS),
+        "deploys": many_deploys(deploys),
     }
 
 
@@ -114,4 +209,10 @@ def show(document: dict[str, Any]) -> str:
         for seen in one["memory"]:
             cells = ", ".join(str(each) for each in seen["cells"].values())
             rows.append([name, seen["done"], one["failed"], seen["daemon"], cells])
-    return table(rows)
+    connections, body = document["connections"], document["body"]
+    return (
+        table(rows)
+        + f"\n\n{connections['connections']} idle connections: {connections['kib_each']} KiB each"
+        + f"\na body of {body['bytes'] >> 20} MiB up and down: the daemon had {body['before']} MiB"
+        + f" before and {body['most']} MiB at most, {body['failed']} failed"
+    )
