@@ -14,6 +14,7 @@ from tests.state.support import AccountLoader, StateCase, files_of, manage
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.policies import Isolation
 from workerd_faas.domain.routing import Route
+from workerd_faas.runtime.cell import Times
 from workerd_faas.usecases.storage.ports import StateQuestion
 
 KEEPER = """
@@ -360,6 +361,23 @@ class MisfortuneTests(StateCase):
         } }"""
         fleet = await self.functions(state, AccountLoader(text))
         self.assertIn("D1_ERROR: The database cannot be reached", (await self.call(fleet)).text)
+
+    async def test_a_runaway_query_ends_with_its_process(self) -> None:
+        """
+        A query that never ends is ended with its process, and what waited behind it is answered by
+        the next one.
+        """
+        state = await self.state_fleet(times=Times(ping=0.3, misses=3), wait=30.0)
+        await manage(state, "PUT", "/kv/bulk", "ns", [{"key": "k", "value": "v"}])
+        pid = self.pid(state)
+        endless = (
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r"
+        )
+        with self.assertRaises(Problem):
+            await manage(state, "POST", "/d1/query", "db", [{"sql": endless}])
+        question = StateQuestion(kind="kv", id="ns", method="GET", target="/k")
+        self.assertEqual((await state.ask(ACCOUNT, question)).body, b"v")
+        self.assertNotEqual(self.pid(state), pid)
 
     async def test_one_accounts_runaway_query_is_its_own_trouble(self) -> None:
         """
