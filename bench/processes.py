@@ -241,12 +241,13 @@ def nginx(
         cf: What it tells the cell.
     """
     port = str(free_port())
-    config = directory / f"{name}.conf"
+    file = name.replace(", ", "-")
+    config = directory / f"{file}.conf"
     config.write_text(
         _NGINX.format(
             user="user root;" if os.getuid() == 0 else "",
             directory=directory,
-            name=name,
+            name=file,
             cell=cell,
             port=port,
             cf=cf or route_and_cf(),
