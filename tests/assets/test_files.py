@@ -70,7 +70,7 @@ class FileTests(TestCase):
         self.assertEqual(held[untyped.hash].content_type, None)
         stored = self.directory / ALICE / held[plain.hash].name
         self.assertEqual(stored.read_bytes(), b"plain")
-        self.assertEqual(stored.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(stored.stat().st_mode & 0o777, 0o644)
         self.assertRegex(held[plain.hash].name, r"\A[0-9a-f]{2}/[0-9a-f]{32}-[A-Za-z0-9_-]+\Z")
         self.assertEqual(dict(await self.files.held(BOB, hashes, NOON)), {})
 

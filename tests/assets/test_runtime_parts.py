@@ -37,14 +37,15 @@ def test_a_cell_reads_one_directory() -> None:
     assert 'name = "FILES_OF_ALL", json = "true"' in rendered(Path("/data/assets"), of_all=True)
 
 
-def test_the_directory_is_made_for_us_alone(tmp_path: Path) -> None:
+def test_the_directory_is_made_for_cells_to_read(tmp_path: Path) -> None:
     """
-    An account's directory is there before its cell starts, and closed to others.
+    An account's directory is there before its cell starts, which may be another user; who may go
+    through `DATA_DIR` is decided there.
     """
     files = SiteFiles(directory=tmp_path / "assets", worker="")
     own = files.of(ACCOUNT)
     assert own == files.of(ACCOUNT) == tmp_path / "assets" / ACCOUNT
-    assert own.stat().st_mode & 0o777 == 0o700
+    assert own.stat().st_mode & 0o777 == 0o755
     assert files.of(None) == tmp_path / "assets"
 
 
