@@ -1,9 +1,13 @@
 """API tokens that may not do everything, at every route there is."""
 
 import attrs
+import pytest
+from twisted.web.test.requesthelper import DummyRequest
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import Rule
 
 from tests.api.platform import SCRIPTS, PlatformTestCase
+from workerd_faas.api.access import needing
 from workerd_faas.domain.permissions import Permissions, needed, read_permissions
 from workerd_faas.testing.fakes import ALICE
 
@@ -62,3 +66,22 @@ class PermissionTests(PlatformTestCase):
         self.restrict(read_permissions(["workers:read"], None))
         self.assertEqual(len((await self.ask("GET", SCRIPTS)).result), 1)
         self.assertIn("workers:write", (await self.upload("/shop")).error[2])
+
+
+@pytest.mark.parametrize(
+    ("method", "taken"),
+    [(b"GET", True), (b"HEAD", True), (b"PUT", True), (b"get", False), (b"POST", False)],
+)
+def test_methods_are_told_apart_by_their_case(method: bytes, taken: bool) -> None:
+    """
+    A method that a route does not take in these letters is a 405, though the router takes `get`.
+    """
+    handle = needing("/user", lambda request: "handled", ("GET", "PUT"))
+    request = DummyRequest([b""])
+    request.method = method
+    if taken:
+        assert handle(request) == "handled"
+        return
+    with pytest.raises(MethodNotAllowed) as refused:
+        handle(request)
+    assert set(refused.value.valid_methods or ()) == {"GET", "HEAD", "PUT"}

@@ -5,6 +5,7 @@ from functools import wraps
 from typing import Any
 
 from twisted.web.iweb import IRequest
+from werkzeug.exceptions import MethodNotAllowed
 
 from workerd_faas.api.envelope import header
 from workerd_faas.domain.model import Principal
@@ -26,11 +27,16 @@ def needing(rule: str, handler: Handler, methods: tuple[str, ...]) -> Handler:
     Raises:
         ValueError: nobody has said what the route needs.
     """
-    scopes = {method: needed(method, rule) for method in (*methods, "HEAD")}
+    taken = (*methods, "HEAD") if "GET" in methods else methods
+    scopes = {method: needed(method, rule) for method in taken}
 
     @wraps(handler)
     def handle(request: Any, *args: Any, **kwargs: Any) -> Any:
-        request.needs = (scopes[request.method.decode("ascii")], kwargs.get("name"))
+        scope = scopes.get(request.method.decode("ascii"))
+        if scope is None:
+            # The router takes `get` for `GET`; they are two methods (RFC 9110 section 9.1).
+            raise MethodNotAllowed(valid_methods=taken)
+        request.needs = (scope, kwargs.get("name"))
         return handler(request, *args, **kwargs)
 
     return handle
