@@ -93,6 +93,8 @@ const CALLS = {
     return said;
   },
   pinned: ({ PINNED }) => PINNED.version,
+  ours: async ({ OURS }) => (await OURS.fetch("http://x/", { method: "DELETE" })).status,
+  forging: async ({ FORGING }) => (await FORGING.fetch("http://x/")).status,
 };
 """
 
@@ -160,6 +162,8 @@ class ServiceCase(RealCase):
                 service("GONE", "gone"),
                 service("ECHO", "b", entrypoint="Echo"),
                 service("PINNED", "b", environment="stable"),
+                service("OURS", "b", entrypoint="__workerd_faas"),
+                service("FORGING", "b", owner="c" * 32, environment="b.call/x/y#"),
             ),
             b1=target("b1"),
             b2=target("b2"),
@@ -197,6 +201,17 @@ class CallTests(ServiceCase):
     """
     What passes through a service binding.
     """
+
+    async def test_what_no_upload_can_name_is_not_called(self) -> None:
+        """
+        Should a stored binding name our own entrypoint or another place it fails with an error.
+        """
+        await self.serve()
+        ours = await self.call("ours")
+        self.assertIn("no such entrypoint", ours["error"])
+        forging = await self.call("forging")
+        self.assertIn("no version has such a name", forging["error"])
+        await self.settled()
 
     async def test_fetch_passes_untouched(self) -> None:
         """

@@ -240,3 +240,37 @@ def test_tail_consumers() -> None:
     named = [{"service": "a"}, {"service": "b", "environment": "x"}, {"service": "a"}]
     metadata = parse({"main_module": "i.js", "tail_consumers": named})
     assert metadata.tail_consumers == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"entrypoint": "__workerd_faas"},
+        {"entrypoint": "__workerd_faas_more"},
+        {"environment": "shop.call/owner/caller/"},
+        {"environment": "shop.call/owner/caller#"},
+        {"environment": "user@shop"},
+        {"environment": "UPPER"},
+        {"environment": "two.labels"},
+    ],
+)
+def test_a_service_binding_selects_nothing_of_ours_and_no_other_place(wrong: Any) -> None:
+    """
+    An entrypoint of the platform, or a version name that cannot be one, is refused by its binding.
+    """
+    binding = {"type": "service", "name": "S", "service": "shop", **wrong}
+    refused = problem({"main_module": "i.js", "bindings": [binding]})
+    assert refused.kind is Kind.INVALID_METADATA
+    assert "'S'" in refused.message
+
+
+@pytest.mark.parametrize(
+    "selector", ["production", "latest", "next", "0123abcd", "0123abcd-", "0123abcd-" + "0" * 27]
+)
+def test_a_service_binding_selects_aliases_and_versions(selector: str) -> None:
+    """
+    Whatever can name a version in a host can name it in a binding.
+    """
+    binding = {"type": "service", "name": "S", "service": "shop", "environment": selector}
+    (read,) = parse({"main_module": "i.js", "bindings": [binding]}).bindings
+    assert read.value["environment"] == selector

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -22,6 +23,9 @@ from workerd_faas.usecases import ports
 from workerd_faas.wire.headers import CALLED, PROBLEM
 
 _DOMAIN: Final = "call"
+
+_CALLED_BY: Final = re.compile(rb"/([0-9a-f]{32})/([0-9a-f]{32})")
+"""Exactly this, so that no other part of a URL can end up in the place of an account."""
 
 _NOT_GRANTED: Final = Problem(
     kind=Kind.FUNCTION_NOT_FOUND,
@@ -61,7 +65,10 @@ class _CallConnection(ClientConnection):
         self._client = attrs.evolve(self._client, key=self._account or "all", lines=b"")
 
     def _route(self, place: Place, client: Client, request: Request) -> Route | Problem | None:
-        _, owner, caller = (request.target.decode("latin-1") + "//").split("/", 3)[:3]
+        said = _CALLED_BY.fullmatch(request.target)
+        if said is None:
+            return _NOT_GRANTED
+        owner, caller = (part.decode("ascii") for part in said.groups())
         if self._account is None and not self._shares(caller):
             return _NOT_GRANTED
         if not isinstance(place, FunctionHost) or not self._rights.may_call(

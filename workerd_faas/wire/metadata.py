@@ -10,7 +10,7 @@ from workerd_faas.domain.data_points import DATASET
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import PARTS, Binding, BindingKind
 from workerd_faas.domain.modules import RESERVED_PREFIX, normalise_module_name
-from workerd_faas.domain.names import check_alias, is_label
+from workerd_faas.domain.names import check_alias, is_label, is_version_prefix
 from workerd_faas.wire.site.config import AssetsUpload, parse_assets
 from workerd_faas.wire.strict_json import RefusedJson, parse_json
 
@@ -326,12 +326,26 @@ def _service(name: str, entry: dict[str, Any]) -> Binding:
         if not isinstance(text, str) or len(text) > 255 or not text.isprintable():
             raise _invalid(f"needs {key!r} of the binding {name!r} as a string")
         value[key] = text
+    _check_selection(name, value)
     props = entry.get("props")
     if props is not None:
         if not isinstance(props, dict):
             raise _invalid(f"needs 'props' of the binding {name!r} as an object")
         value["props"] = props
     return Binding(name=name, kind=BindingKind.SERVICE, value=value)
+
+
+def _check_selection(name: str, value: Mapping[str, Any]) -> None:
+    """
+    What a call selects: never an entrypoint of ours, and a version only by what can name one.
+    """
+    if value.get("entrypoint", "").startswith(RESERVED_PREFIX):
+        raise _invalid(f"has an 'entrypoint' in the binding {name!r} that is reserved")
+    selector = value.get("environment")
+    if selector is not None and not (is_label(selector) or is_version_prefix(selector)):
+        raise _invalid(
+            f"needs 'environment' of the binding {name!r} as an alias or a version id of the target"
+        )
 
 
 def _function(value: Any, where: str) -> str:

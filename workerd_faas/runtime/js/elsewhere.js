@@ -6,6 +6,8 @@ export const CALL = "x-wfaas-call";
 /** Why the function gave no answer of its own. */
 export const FAILED = "x-wfaas-failed";
 const PROBLEM = "wfaas-problem";
+/** What can name a version in a host. */
+const LABEL = /^[a-z0-9-]{1,63}$/;
 
 /** Pass a request on; rejects with a message for the caller. */
 export async function fetchElsewhere(request, { service, environment, ...binding }, env) {
@@ -22,6 +24,10 @@ export async function fetchElsewhere(request, { service, environment, ...binding
   const headers = new Headers({ [CALL]: ascii(JSON.stringify(call)) });
   const upgrade = request.headers.get("upgrade");
   if (upgrade !== null) headers.set("upgrade", upgrade);
+  // Anything else would write its own host and path, and so say who calls.
+  if (!LABEL.test(environment ?? "production")) {
+    throw new Error(`The function "${service}" cannot be called: no version has such a name.`);
+  }
   const pinned = environment === undefined || environment === "production" ? "" : environment + ".";
   const response = await env.CALLS.fetch(`http://${pinned}${service}.call/${owner}/${account}`, {
     method: request.method,

@@ -6,6 +6,7 @@
 // once; it tells us when it changes, before it answers whoever changed it.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { PRIVATE } from "document.js";
 import { fetchElsewhere, onlyFetch } from "elsewhere.js";
 import { load, ready, serveSite, use } from "versions.js";
 
@@ -89,6 +90,8 @@ function throughSite(entry, props, env, ctx, request) {
 
 function send(entry, { service, entrypoint, props }, env, call) {
   if (entry.key === undefined) throw new Error(`The function "${service}" has assets and no code.`);
+  // Ours, and an upload cannot name it; whoever can ends isolates and makes up tail events.
+  if (entrypoint === PRIVATE) return Promise.reject(new Error("Worker has no such entrypoint."));
   const result = call(use(entry, env).getEntrypoint(entrypoint, { props: props ?? {} }), entry);
   result.catch((error) => {
     // Nothing was invoked then, so no tail will come.
