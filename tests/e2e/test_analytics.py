@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.daemon import Daemon, until
+from tests.e2e.daemon import Daemon, running, until
 
 CODE = """
 export default {
@@ -119,3 +119,37 @@ def test_a_dataset_has_a_name(daemon: Daemon) -> None:
     refused = daemon.upload("wrong", CODE, bindings=bind("a b"))
     assert refused.status == 400
     assert "'DATA'" in refused.document["errors"][0]["message"]
+
+
+FORGER = """
+const join = Array.prototype.join;
+export default {
+  async fetch(request, env) {
+    const account = new URL(request.url).search.slice(1);
+    const other = { account, function: "f", dataset: "theirs" };
+    const point = '{"index":"","blobs":["forged"],"doubles":[]}';
+    Array.prototype.join = function () {
+      Array.prototype.join = join;
+      return `${point}]},{"of":${JSON.stringify(other)},"points":[${point}`;
+    };
+    env.DATA.writeDataPoint({ blobs: ["forged"] });
+    await scheduler.wait(0);
+    env.DATA.writeDataPoint({ blobs: ["honest"] });
+    return new Response("written");
+  },
+};
+"""
+
+
+def test_nobody_writes_in_the_name_of_another_account() -> None:
+    """
+    A function that writes what its binding sends itself adds no points to another account's data,
+    also where both run in one process, and does not lose those of others.
+    """
+    with running(ISOLATION="shared") as daemon:
+        token, account = daemon.new_token("others")
+        daemon.upload("forger", FORGER, bindings=bind("ours"))
+        assert daemon.function("forger", f"/?{account}").text == "written"
+        until(lambda: count(daemon, "ours") == 1, "the honest point is there")
+        path = f"/client/v4/accounts/{account}/analytics_engine/theirs/count"
+        assert daemon.ask("GET", path, token=token).result["count"] == 0

@@ -2,6 +2,8 @@
 
 import json
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import pytest
@@ -10,7 +12,7 @@ from tests.runtime.support import ACCOUNT, OTHER, MemoryTargets
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.policies import AccountPolicy, ForAll, Isolation, Reach
 from workerd_faas.domain.routing import Route
-from workerd_faas.runtime.rules import Rules, SharedTargets, SharedVersions
+from workerd_faas.runtime.rules import Rules, SharedPoints, SharedTargets, SharedVersions
 
 MINE, THEIRS = Route(ACCOUNT, "fn", "v"), Route(OTHER, "fn", "v")
 
@@ -73,6 +75,11 @@ def test_who_leaves_the_shared_cell_is_told() -> None:
     assert rules.reach(None) == rules.reach(OTHER) == Reach()
 
 
+class _Points:
+    def point(self, account_id: str, function: str, dataset: str, sent: Mapping[str, Any]) -> None:
+        assert account_id == ACCOUNT
+
+
 def test_the_shared_cell_gets_what_is_shared() -> None:
     """
     A cell of all gets neither versions nor targets of an account that is not in it.
@@ -89,3 +96,7 @@ def test_the_shared_cell_gets_what_is_shared() -> None:
     with pytest.raises(Problem) as refused:
         targets.shares(OTHER, "fn", None)
     assert refused.value.kind is Kind.TARGET_NOT_FOUND
+    points = SharedPoints(_Points(), rules.shares)
+    points.point(ACCOUNT, "fn", "set", {})
+    with pytest.raises(ValueError, match="account"):
+        points.point(OTHER, "fn", "set", {})

@@ -18,7 +18,7 @@ from workerd_faas.runtime.config import FunctionCell, render_function_cell
 from workerd_faas.runtime.egress import Egress
 from workerd_faas.runtime.probe import SocketProber
 from workerd_faas.runtime.process import CONFIG, Launch, ProcessOwner, handed, spawn
-from workerd_faas.runtime.rules import SharedTargets, SharedVersions
+from workerd_faas.runtime.rules import SharedPoints, SharedTargets, SharedVersions
 from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.ports import (
@@ -180,10 +180,11 @@ class Builder:
         directory = self.directory / name
         files = None if self.sites is None else self.sites.of(account_id)
         rules = self.egress(account_id)
-        loader, targets = self.loader, self.targets
+        loader, targets, points = self.loader, self.targets, self.points
         if account_id is None:
             loader = SharedVersions(loader, self.shares)
             targets = SharedTargets(targets, self.shares)
+            points = None if points is None else SharedPoints(points, self.shares)
         house = House(
             reactor=self.reactor,
             launch=Launch(
@@ -207,7 +208,7 @@ class Builder:
             reports=self.reports,
             doors=self.doors,
             calls=self.calls,
-            points=self.points,
+            points=points,
             files=files is not None,
         )
         cell = Cell(

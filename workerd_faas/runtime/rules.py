@@ -1,7 +1,7 @@
 """Where functions run and what they reach, by account: the settings, and policies of accounts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -16,7 +16,7 @@ from workerd_faas.domain.policies import (
 )
 from workerd_faas.domain.routing import Route
 from workerd_faas.runtime.daemon_socket import route_of
-from workerd_faas.usecases.ports import CallTargets, VersionLoader
+from workerd_faas.usecases.ports import CallTargets, PointSink, VersionLoader
 
 Key = Callable[[Route], str]
 
@@ -140,5 +140,24 @@ class SharedTargets:
         return self.targets.shares(account_id, function, selector)
 
 
+@attrs.frozen
+class SharedPoints:
+    """
+    `PointSink` for the shared cell: points of accounts that share it, and of no others.
+    """
+
+    points: PointSink
+    shares: Callable[[str], bool]
+
+    def point(self, account_id: str, function: str, dataset: str, sent: Mapping[str, Any]) -> None:
+        """
+        See `PointSink`.
+        """
+        if not self.shares(account_id):
+            raise ValueError("account")
+        self.points.point(account_id, function, dataset, sent)
+
+
+_check_points: type[PointSink] = SharedPoints
 _check_loader: type[VersionLoader] = SharedVersions
 _check_targets: type[CallTargets] = SharedTargets

@@ -18,13 +18,24 @@ let sendingUntil = 0;
 export class Analytics extends WorkerEntrypoint {
   async fetch(request) {
     const { account, function: name, dataset } = this.ctx.props;
-    const points = await request.text();
+    const text = await request.text();
     // What is too much is dropped: writing must not slow a function down, nor fill the cell.
-    if (waiting.length >= WAITING || points.length > LONGEST) return new Response(null, { status: 429 });
-    const head = JSON.stringify({ account, function: name, dataset });
-    waiting.push(`{"of":${head},"points":${points}}`);
+    if (waiting.length >= WAITING || text.length > LONGEST) return new Response(null, { status: 429 });
+    const points = listed(text);
+    if (points === undefined) return new Response(null, { status: 400 });
+    waiting.push(JSON.stringify({ of: { account, function: name, dataset }, points }));
     this.ctx.waitUntil(send(this.env.DAEMON));
     return new Response(null, { status: 202 });
+  }
+}
+
+/** The function writes the text: as it is, it could go on behind its list with points of others. */
+function listed(text) {
+  try {
+    const points = JSON.parse(text);
+    return Array.isArray(points) ? points : undefined;
+  } catch {
+    return undefined;
   }
 }
 
