@@ -6,7 +6,8 @@ from workerd_faas.ingress.limits import RelayLimits
 from workerd_faas.runtime import memory
 from workerd_faas.runtime.cpu import CpuLimit
 from workerd_faas.runtime.custody import FleetCustody
-from workerd_faas.runtime.fleet import Fleet, FleetOptions, room_for_versions
+from workerd_faas.runtime.fleet import Fleet
+from workerd_faas.runtime.options import FleetOptions, room_for_versions
 from workerd_faas.runtime.warming import Warming
 from workerd_faas.settings.limits import FunctionLimits
 from workerd_faas.settings.model import Settings

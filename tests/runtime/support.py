@@ -27,7 +27,8 @@ from workerd_faas.domain.model import Binding, BindingKind, Code, Module, Module
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import binary
-from workerd_faas.runtime.fleet import Fleet, FleetOptions
+from workerd_faas.runtime.fleet import Fleet
+from workerd_faas.runtime.options import FleetOptions
 from workerd_faas.runtime.uids import Uids
 from workerd_faas.runtime.walls import Walls, users_for
 from workerd_faas.wire.bundle import load_document_for_check

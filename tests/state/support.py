@@ -13,7 +13,8 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Binding, BindingKind
 from workerd_faas.domain.routing import Route
 from workerd_faas.ingress.state_doors import state_doors
-from workerd_faas.runtime.fleet import Fleet, FleetOptions
+from workerd_faas.runtime.fleet import Fleet
+from workerd_faas.runtime.options import FleetOptions
 from workerd_faas.runtime.state.fleet import StateFleet, StateOptions
 from workerd_faas.usecases.storage.ports import StateAnswer, StateQuestion
 from workerd_faas.wire.bundle import load_document_for_check

@@ -2,7 +2,6 @@
 All function cells: one slot per tenant, started at its first request, stopped when idle.
 """
 
-import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,18 +13,20 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from workerd_faas.domain.blame import Blame, BlamePolicy, Change, Standing
+from workerd_faas.domain.blame import Blame, Change, Standing
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.policies import AccountPolicy, ForAll, Isolation, Reach
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import egress, javascript, leftovers, memory
-from workerd_faas.runtime.cell import Cause, Cell, Death, State, Times
-from workerd_faas.runtime.cpu import CpuLimit, CpuMeter
+from workerd_faas.runtime.cell import Cause, Cell, Death, State
+from workerd_faas.runtime.cpu import CpuMeter
 from workerd_faas.runtime.crowd import MARK, Crowds
 from workerd_faas.runtime.housing import Builder, House
+from workerd_faas.runtime.options import FleetOptions
 from workerd_faas.runtime.process import MIB, RESERVED_DATA
 from workerd_faas.runtime.quarantine import GuardedTargets, Quarantine, Wish
+from workerd_faas.runtime.reaches import Reaches
 from workerd_faas.runtime.rules import Rules, own_key
 from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
@@ -50,9 +51,6 @@ from workerd_faas.usecases.ports import (
     VersionLoader,
 )
 
-Openings = Mapping[str, frozenset[egress.Address]]
-"""By account, addresses that its functions reach besides what all do."""
-
 _TICK: Final = 1.0
 _ADDRESSES_EVERY: Final = 5
 """Ticks between two looks at the addresses of this host."""
@@ -60,72 +58,6 @@ _FAILED_STARTS: Final = 2
 """So many starts of workerd running that come to nothing are not chance."""
 _NEW_CELL: Final = 16 * MIB
 """What a cell has to itself once a function answers."""
-
-_VERSION: Final = 5 * MIB
-"""
-What a loaded version may take on average: one with little code has 3.2 MB of data, and together
-they must stay below the size from which a cell is replaced.
-"""
-
-
-def room_for_versions(memory: int) -> int:
-    """
-    How many versions a cell with so many bytes keeps loaded.
-    """
-    return max(1, memory // _VERSION)
-
-
-@attrs.frozen(kw_only=True)
-class FleetOptions:
-    """
-    Times are in seconds, sizes in bytes.
-
-    Attributes:
-        isolation: Who shares a cell, but for accounts with a policy of their own.
-        egress_allow: Networks that functions may reach besides public addresses, but for such.
-        database_allow: Networks of databases that can be opened for single accounts.
-        deny: Addresses of this host that its interfaces do not show, such as a mapped public one.
-        max_cells: How many processes at once. A hot restart may go beyond it by one.
-        cells_per_place: How many of them may run what one could, when it has too much to do.
-        idle: A cell that no request has used for so long is stopped.
-        wait: How long a request waits for a cell.
-        memory: What the JavaScript and buffers of one cell may take: beyond it allocations fail.
-        memory_of_all: What all cells may have to themselves together, so that one that has not been
-            used for long makes room; None: no bound but those of the cells.
-        recycle: Bytes of data from which a cell is replaced, before allocations fail.
-        recycle_age: How long a cell lives at least before that: one that needs its memory all the
-            time is not replaced all the time.
-        loaded_versions: How many versions one cell keeps loaded; by default as many as `memory`
-            has room for.
-        times: Bounds of each cell's life.
-        cpu: How much CPU time a cell may have; None: as much as it gets.
-        blame: When functions are suspected and quarantined.
-    """
-
-    isolation: Isolation = Isolation.ACCOUNT
-    egress_allow: tuple[egress.Network, ...] = ()
-    database_allow: tuple[egress.Network, ...] = ()
-    deny: tuple[egress.Address, ...] = ()
-    max_cells: int = 64
-    cells_per_place: int = 1
-    idle: float = 300.0
-    wait: float = 10.0
-    memory: int = 256 * MIB
-    memory_of_all: int | None = None
-    recycle: int = attrs.field()
-    recycle_age: float = 60.0
-    loaded_versions: int = attrs.field()
-    times: Times = attrs.Factory(Times)
-    cpu: CpuLimit | None = attrs.Factory(CpuLimit)
-    blame: BlamePolicy = attrs.Factory(BlamePolicy)
-
-    @recycle.default
-    def _most_of_the_memory(self) -> int:
-        return RESERVED_DATA + self.memory * 3 // 4
-
-    @loaded_versions.default
-    def _as_there_is_room(self) -> int:
-        return room_for_versions(self.memory)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -158,11 +90,10 @@ class Fleet:
     rules: Rules = attrs.field(init=False)
     quarantine: Quarantine = attrs.field(init=False)
     _apart: set[str] = attrs.field(init=False)
-    _own_seen: frozenset[egress.Network] = frozenset()
     _ticks: int = 0
     _slots: dict[str, Slot] = attrs.Factory(dict)
     _crowds: Crowds[Slot] = attrs.field(init=False)
-    _openings: Openings = attrs.Factory(dict)
+    _reaches: Reaches = attrs.field(init=False)
     _houses: dict[Cell, House] = attrs.Factory(dict)
     _queued: dict[Slot, None] = attrs.Factory(dict)
     _made: int = 0
@@ -179,6 +110,14 @@ class Fleet:
     def _settings_alone(self) -> Rules:
         reach = Reach(networks=self.options.egress_allow)
         return Rules(ForAll(isolation=self.options.isolation, egress=reach))
+
+    @_reaches.default
+    def _as_told(self) -> Reaches:
+        return Reaches(
+            rules=self.rules,
+            databases=self.options.database_allow,
+            deny=self.options.deny,
+        )
 
     @quarantine.default
     def _nobody_is_suspected(self) -> Quarantine:
@@ -210,7 +149,7 @@ class Fleet:
                 *javascript.sources(javascript.ROUTER),
                 *(() if self.sites is None else (self.sites.module,)),
             ),
-            egress=self._egress,
+            egress=self._reaches.of,
             loaded_versions=self.options.loaded_versions,
             memory=self.options.memory,
             times=self.options.times,
@@ -224,43 +163,8 @@ class Fleet:
             sites=self.sites,
             walls=self.walls,
         )
-        self._own_seen = frozenset(self._own_addresses())
+        self._reaches.new_addresses()
         self._tick()
-
-    def _egress(self, account_id: str | None) -> egress.Egress:
-        return egress.policy(
-            self._named(account_id),
-            self._own_addresses(),
-            public=self.rules.reach(account_id).public,
-        )
-
-    def _named(self, account_id: str | None) -> tuple[egress.Network, ...]:
-        """
-        What a cell of this account (None: the shared one) reaches besides public addresses.
-        """
-        opened = (ipaddress.ip_network(each) for each in self._opened(account_id, self._openings))
-        return (*self.rules.reach(account_id).networks, *opened)
-
-    def _own_addresses(self) -> tuple[egress.Network, ...]:
-        # Anew for each cell: a host's addresses change.
-        named = (ipaddress.ip_network(address) for address in self.options.deny)
-        return (*egress.own_addresses(), *named)
-
-    def _opened(self, account_id: str | None, openings: Openings) -> frozenset[egress.Address]:
-        """
-        What a cell of this account (None: the shared one) reaches by what is opened alone.
-        """
-        reach = self.rules.reach(account_id)
-        if reach.nothing:
-            return frozenset()
-        own = self._own_addresses()
-        return frozenset(
-            each
-            for account, addresses in openings.items()
-            if account == account_id or (account_id is None and self.rules.shares(account))
-            for each in addresses
-            if not egress.may_reach(each, reach.networks, own, public=reach.public)
-        )
 
     # `usecases.hyperdrive.ports.Gates`.
 
@@ -268,19 +172,19 @@ class Fleet:
         """
         See `Gates`.
         """
-        named = (*self.options.egress_allow, *self.options.database_allow)
-        return egress.may_reach(address, named, self._own_addresses())
+        return self._reaches.may_open(address)
 
     async def open_for(self, account_id: str, addresses: frozenset[egress.Address]) -> None:
         """
         See `Gates`.
         """
-        before, self._openings = self._openings, {**self._openings, account_id: addresses}
+        slots = list(self._of_account(account_id))
+        before = [self._reaches.opened(slot.account_id) for slot in slots]
+        self._reaches.openings = {**self._reaches.openings, account_id: addresses}
         await self._replaced(
             slot
-            for slot in self._of_account(account_id)
-            if self._opened(slot.account_id, before)
-            != self._opened(slot.account_id, self._openings)
+            for slot, opened in zip(slots, before, strict=True)
+            if self._reaches.opened(slot.account_id) != opened
         )
 
     async def renew(self, account_id: str) -> None:
@@ -310,7 +214,7 @@ class Fleet:
         await self._replaced(concerned)
         for slot in concerned:
             cell = slot.current
-            if cell is not None and self._houses[cell].egress != self._egress(slot.account_id):
+            if cell is not None and self._houses[cell].egress != self._reaches.of(slot.account_id):
                 slot.idle_out()  # The new one did not come up; this one may not go on.
 
     def _misplaced(self, slot: Slot) -> bool:
@@ -328,32 +232,12 @@ class Fleet:
         """
         Cells that were made before this host got an address must not reach it.
         """
-        own = self._own_addresses()
-        before, self._own_seen = self._own_seen, frozenset(own)
-        new = [block for block in own if block not in before]
+        new = self._reaches.new_addresses()
         if not new:
             return
         self._log.info("this host has new addresses: {new}", new=[str(block) for block in new])
-        self._own(Deferred.fromCoroutine(self._replaced(self._reaching(new))))
-
-    def _reaching(self, blocks: Iterable[egress.Network]) -> list[Slot]:
-        """
-        The slots whose cells reach some of these, as long as they are nobody's own.
-        """
-        return [
-            slot
-            for slot in self._slots.values()
-            if any(
-                egress.may_reach(
-                    edge,
-                    self._named(slot.account_id),
-                    (),
-                    public=self.rules.reach(slot.account_id).public,
-                )
-                for block in blocks
-                for edge in (block[0], block[-1])
-            )
-        ]
+        reaching = [s for s in self._slots.values() if self._reaches.reaches(s.account_id, new)]
+        self._own(Deferred.fromCoroutine(self._replaced(reaching)))
 
     async def _replaced(self, slots: Iterable[Slot]) -> None:
         await gatherResults([Deferred.fromCoroutine(self._replacement(slot)) for slot in slots])

@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.runtime.cell import Cause
 from workerd_faas.runtime.check import CheckCells
-from workerd_faas.runtime.fleet import Fleet, FleetOptions
+from workerd_faas.runtime.fleet import Fleet
+from workerd_faas.runtime.options import FleetOptions
 from workerd_faas.runtime.slot import Slot
 from workerd_faas.runtime.state.fleet import StateFleet
 from workerd_faas.usecases.restarts.ports import Restarted
