@@ -64,7 +64,9 @@ def put(
     """
     asked = json.dumps([address, connections, seconds, list(hosts), list(headers)])
     command = [sys.executable, "-m", "bench.load", asked]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{address}: {done.stderr[-2000:]}")
     return Load(**json.loads(done.stdout))
 
 
