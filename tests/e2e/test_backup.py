@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.daemon import BIN, Answer, Daemon, directory, running, until
+from tests.e2e.test_upgrade import hand_over, surviving
 from workerd_faas.store.keyfile import new_key
 from workerd_faas.wire import instants
 
@@ -315,6 +316,37 @@ def test_a_namespace_that_is_removed_meanwhile_is_whole_or_gone(tmp_path: Path) 
             for namespace in copy.api("GET", "/storage/kv/namespaces").result:
                 path = f"/storage/kv/namespaces/{namespace['id']}/values/key"
                 assert copy.api("GET", path).text == "value"
+
+
+def test_a_daemon_is_replaced_while_backups_are_made(tmp_path: Path) -> None:
+    """
+    Backups before, during and after a hand-over to a new daemon all succeed, with writes going on,
+    and the last of them has everything.
+    """
+    with running() as daemon, surviving(daemon):
+        busy_function(daemon)
+        writer, done = Writer(daemon), list[subprocess.CompletedProcess[str]]()
+        backups = threading.Thread(
+            target=lambda: done.extend(
+                operate(daemon, "backup", tmp_path / f"{number}.tar") for number in range(5)
+            )
+        )
+        try:
+            assert daemon.process is not None
+            until(lambda: writer.acknowledged >= 5 or writer.failed, "some writes are done")
+            before = writer.acknowledged
+            backups.start()
+            until((tmp_path / "0.tar").exists, "there is a backup")
+            assert hand_over(daemon.process.pid, daemon)["state"] == "done"
+            backups.join()
+        finally:
+            writer.stop()
+        assert writer.failed == []
+        assert [each.returncode for each in done] == [0] * 5, done
+        with restored(daemon, tmp_path / "4.tar", "--without-key") as copy:
+            path = f"/d1/database/{copy.api('GET', '/d1/database').result[0]['uuid']}/query"
+            count = copy.api("POST", path, {"sql": "SELECT count(*) AS n FROM pairs"})
+            assert before <= count.result[0]["results"][0]["n"] <= writer.acknowledged
 
 
 def test_an_operator_who_leaves_holds_nobody(busy: Daemon) -> None:
