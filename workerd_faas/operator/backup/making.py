@@ -9,10 +9,11 @@ in it, and nothing that the catalog names is missing.
 
 import hashlib
 import json
+import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,6 +30,7 @@ from workerd_faas.operator.backup.archive import ArchiveWriter
 from workerd_faas.operator.backup.instants import PATIENCE, Holds, Instant, NoInstant, all_of
 from workerd_faas.operator.backup.progress import Progress
 from workerd_faas.operator.backup.staging import Staging
+from workerd_faas.operator.token import finished
 from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.rotation import SEALED
 from workerd_faas.usecases import ports
@@ -83,18 +85,6 @@ class _Pinned:
 
 
 _check: type[ports.Database] = _Pinned
-
-
-def _finished(work: Coroutine[Any, Any, T]) -> T:
-    """
-    The outcome of a coroutine that has nothing to wait for.
-    """
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        outcome: T = stop.value
-        return outcome
-    raise RuntimeError("reading an instant never makes anybody wait")
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -171,9 +161,9 @@ class Backup:
 
     def _named(self, connection: sqlite3.Connection) -> Iterator[str]:
         catalog = SQLCatalog(_Pinned(connection))
-        for digest in _finished(catalog.bundles()):
+        for digest in finished(catalog.bundles()):
             yield f"bundles/{digest[:2]}/{digest}"
-        for account, digests in _finished(catalog.sites()).items():
+        for account, digests in finished(catalog.sites()).items():
             for digest in digests:
                 name = f"bundles/{digest[:2]}/{digest}"
                 if self.staging.keep(name):
@@ -253,9 +243,10 @@ class Backup:
             NoInstant: there is none to be had.
         """
         folder = self.data.state / account
+        kept: set[str] = set()
         for seconds in PATIENCE:
             # Most of them before anybody has to wait. They never change, they come and go.
-            self._keep_all(folder / "blobs")
+            self._keep_all(folder / "blobs", kept)
             with ExitStack() as stack:
                 busy = False
                 with self.holds.hold(account, seconds) as hold:
@@ -265,7 +256,7 @@ class Backup:
                     except sqlite3.OperationalError:
                         busy = True  # Stopped while it opened or closed one of them.
                     else:
-                        blobs = self._keep_all(folder / "blobs")
+                        blobs = self._keep_all(folder / "blobs", kept)
                         held()
                 self.report.longest_hold = max(self.report.longest_hold, hold.seconds)
                 if hold.whole and not busy:
@@ -275,11 +266,21 @@ class Backup:
             time.sleep(_PAUSE)
         raise NoInstant(f"the state of account {account} did not stand still")
 
-    def _keep_all(self, folder: Path) -> list[str]:
-        found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-        names = (str(path.relative_to(self.data.path)) for path in found)
-        # What workerd has not yet given its name is none of ours.
-        return sorted(name for name in names if layout.known(name) and self.staging.keep(name))
+    def _keep_all(self, folder: Path, kept: set[str]) -> list[str]:
+        """
+        Keep every file below a folder that is not among those kept already; the names of all.
+        """
+        found = []
+        for place, _, files in os.walk(folder):
+            base = os.path.relpath(place, self.data.path)
+            for file in files:
+                name = f"{base}/{file}"
+                # What workerd has not yet given its name is none of ours.
+                if name not in kept and layout.known(name) and self.staging.keep(name):
+                    kept.add(name)
+                if name in kept:
+                    found.append(name)
+        return sorted(found)
 
     # Files.
 
