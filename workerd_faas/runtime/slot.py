@@ -193,10 +193,17 @@ class Slot:
         """
         Start nothing, and let the processes stand still, until `release`. Only seconds: whoever
         watches them would take them for hung.
+
+        Raises:
+            OSError: a process cannot be stopped; then all of them go on.
         """
         self.held = True
-        for cell in self.cells:
-            cell.freeze()
+        try:
+            for cell in self.cells:
+                cell.freeze()
+        except OSError:
+            self.release()
+            raise
 
     def release(self) -> None:
         """
