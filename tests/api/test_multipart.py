@@ -107,3 +107,12 @@ def test_no_bytes_cause_another_exception(data: bytes) -> None:
             parse_multipart(TYPE, candidate, max_parts=3)
         except Problem as problem:
             assert problem.kind is Kind.BAD_REQUEST
+
+
+def test_a_bad_form_is_not_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Whoever sends bad forms is told so, and writes nothing into the daemon's log with them.
+    """
+    for data in (b"--XY\r\n", b"XX", b"--XX\r\nno colon\r\n\r\n"):
+        assert refused(TYPE, data)
+    assert caplog.records == []

@@ -5,6 +5,7 @@ The parser is python-multipart's; ours are the bounds and the strictness: every 
 no name comes twice, nothing is decoded or converted.
 """
 
+import logging
 from typing import Final
 
 import attrs
@@ -12,6 +13,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from workerd_faas.domain.errors import Kind, Problem
+
+# What is wrong with a form is told to who sent it: the parser would say it in our log as well.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 MAX_PART_HEADERS: Final = 8
 MAX_PART_HEADER_BYTES: Final = 4096
