@@ -12,11 +12,10 @@ from workerd_faas.runtime.crowd import Crowds, least
 
 ROUTE = Route(ACCOUNT, "fn", "v")
 BUSY = """
-const own = Math.random();
 export default { fetch() {
   const end = Date.now() + 15;
   while (Date.now() < end);
-  return new Response(String(own));
+  return new Response("done");
 } }
 """
 
@@ -146,19 +145,19 @@ class CrowdTests(RealCase):
         self.loader.versions["v"] = code(BUSY)
         fleet = await self.fleet(cells_per_place=2)
         await self.ready(fleet, ROUTE)
-        seen: set[str] = set()
 
         async def ask() -> None:
             upstream = fleet.upstream(ROUTE)
             assert upstream is not None
-            answer = await self.client.get(upstream, "v")
-            assert answer.status == 200
-            seen.add(answer.text)
+            assert (await self.client.get(upstream, "v")).status == 200
 
-        while len(seen) < 2:
+        # Others may have the processors of this machine: what counts as busy is tested above.
+        fleet._crowds.cpu = lambda pid: self.reactor.seconds()
+        served: dict[str, int] = {}
+        while len(served) < 2 or not all(served.values()):
             await gatherResults([Deferred.fromCoroutine(ask()) for _ in range(8)])
-        cells = fleet.status().cells
-        self.assertEqual({cell.key for cell in cells}, {ACCOUNT, f"{ACCOUNT}#2"})
+            served = {cell.key: cell.served for cell in fleet.status().cells}
+        self.assertEqual(served.keys(), {ACCOUNT, f"{ACCOUNT}#2"})
 
     async def test_one_is_enough_unless_told(self) -> None:
         """
