@@ -467,8 +467,8 @@ class Passing(RelayCase):
         assert seen == [
             (b"GET /a?b HTTP/1.1", b"HELLO.example.com"),
             (b"GET /?b HTTP/1.1", b"hello.example.com:8080"),
-            (b"OPTIONS * HTTP/1.1", b"hello.example.com"),
-            (b"OPTIONS * HTTP/1.1", b"hello.example.com"),
+            (b"OPTIONS / HTTP/1.1", b"hello.example.com"),
+            (b"OPTIONS / HTTP/1.1", b"hello.example.com"),
         ]
 
     @in_asyncio
