@@ -33,9 +33,27 @@ export default { async fetch(request, env, ctx) {
     setTimeout(() => { throw new Error("in a timer"); }, 1);
     await scheduler.wait(10);
   }
-  if (path === "/after") ctx.waitUntil(scheduler.wait(50).then(() => console.log("after")));
+  if (path === "/after") ctx.waitUntil(scheduler.wait(1500).then(() => console.log("after")));
   if (path === "/hang") { console.log("hangs"); await scheduler.wait(60_000); }
   if (path === "/working") ctx.waitUntil(scheduler.wait(3000));
+  if (path === "/stream") {
+    let turn = 0;
+    return new Response(new ReadableStream({ async pull(controller) {
+      console.log("turn " + turn);
+      await scheduler.wait(turn === 1 ? 1500 : 1);
+      if (turn++ === 2) return controller.close();
+      controller.enqueue(new TextEncoder().encode("."));
+    } }));
+  }
+  if (request.headers.has("upgrade")) {
+    const [client, server] = Object.values(new WebSocketPair());
+    server.accept();
+    server.addEventListener("message", ({ data }) => {
+      console.log("heard " + data);
+      server.send(data);
+    });
+    return new Response(null, { status: 101, webSocket: client });
+  }
   if (path === "/much") for (let i = 0; i < 100; i++) console.log("x".repeat(10_000));
   asked++;
   return new Response("ok");
@@ -195,7 +213,41 @@ class QuietTests(RealCase):
         self.assertEqual((await self.health())["pending"], 1)
         (trace,) = await self.told()
         self.assertEqual(trace["logs"][0]["message"], ["after"])
-        self.assertGreaterEqual(trace["ended"] - trace["eventTimestamp"], 40)
+        self.assertGreaterEqual(trace["ended"] - trace["eventTimestamp"], 1400)
+
+    async def test_what_streams_say_is_told(self) -> None:
+        """
+        What is printed while a response is sent is told, also after a part of it was.
+        """
+        await self.hushed()
+        answer = Deferred.fromCoroutine(self.ask("/stream"))
+        while not any(log["message"] == ["turn 2"] for log in self.said()):
+            await self.health()
+        self.assertEqual((await answer).text, "..")
+        self.assertEqual([log["message"] for log in self.said()], [[f"turn {n}"] for n in range(3)])
+
+    def said(self) -> list[Any]:
+        """
+        All that was printed.
+        """
+        return [log for _, _, trace in self.events.traces for log in trace["logs"]]
+
+    async def test_sockets_have_a_tail(self) -> None:
+        """
+        A version that opens a WebSocket after it became quiet has a tail from then on, and what the
+        socket said before is told.
+        """
+        await self.hushed()
+        from tests.runtime.websocket import echo
+
+        answer = await echo(self.reactor, self.upstream.address, "v", "hello")
+        self.assertEqual(answer, "hello")
+        await self.health()
+        await self.until(lambda: self.loads == 3)
+        await self.told()
+        self.assertEqual([log["message"] for log in self.said()], [["heard hello"]])
+        await self.many(TRIAL)
+        self.assertEqual(self.loads, 3)
 
     async def test_work_is_pending(self) -> None:
         """

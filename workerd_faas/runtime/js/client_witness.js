@@ -23,6 +23,8 @@ const telling = new Set();
 const work = new Set();
 let characters = 0;
 let lost = 0;
+/** Something goes on that a witness does not see the end of. */
+let beyond = false;
 
 class Invocation {
   began = Date.now();
@@ -30,6 +32,8 @@ class Invocation {
   trace = undefined;
   work = 0;
   left = OF_ONE;
+  /** Of the characters that wait. */
+  waiting = 0;
 
   constructor(request) {
     this.request = request;
@@ -39,27 +43,31 @@ class Invocation {
 /** The trace of an invocation that has something to tell. */
 function traceOf(invocation) {
   if (invocation.trace !== undefined) return invocation.trace;
-  const { method, url, headers, cf } = invocation.request;
-  const sent = {};
-  for (const name of HEADERS) if (headers.has(name)) sent[name] = headers.get(name);
   telling.add(invocation);
   invocation.trace = {
     outcome: undefined,
     eventTimestamp: invocation.began,
     logs: [],
     exceptions: [],
-    event: { request: { url, method, headers: sent, cf } },
+    event: invocation.request === undefined ? null : { request: described(invocation.request) },
   };
   // What is said after the answer does not change how it ended.
+  if (invocation.request === undefined) ended(invocation, "ok");
   if (invocation.answer !== undefined) ended(invocation, "ok", invocation.answer.status);
   return invocation.trace;
+}
+
+function described({ method, url, headers, cf }) {
+  const sent = {};
+  for (const name of HEADERS) if (headers.has(name)) sent[name] = headers.get(name);
+  return { url, method, headers: sent, cf };
 }
 
 function ended(invocation, outcome, status) {
   const { trace } = invocation;
   trace.outcome = outcome;
   trace.ended = Date.now();
-  trace.event.response = { status };
+  if (status !== undefined) trace.event.response = { status };
 }
 
 /** Whether there is room for so many characters more. */
@@ -69,13 +77,18 @@ function room(invocation, size) {
     return false;
   }
   invocation.left -= size;
+  invocation.waiting += size;
   characters += size;
   return true;
 }
 
+/** What speaks; listeners of events are called outside of all invocations. */
+function speaker() {
+  return current.getStore() ?? new Invocation(undefined);
+}
+
 function say(level, values) {
-  const invocation = current.getStore();
-  if (invocation === undefined) return;
+  const invocation = speaker();
   const trace = traceOf(invocation);
   const message = values.map(shown);
   if (room(invocation, JSON.stringify(message).length)) {
@@ -107,8 +120,7 @@ function isPlain(value) {
   );
 }
 
-function note(error, invocation = current.getStore()) {
-  if (invocation === undefined) return;
+function note(error, invocation = speaker()) {
   const { exceptions } = traceOf(invocation);
   const told = error instanceof Error ? error : { name: "Error", message: error, stack: "" };
   const name = String(told.name);
@@ -213,6 +225,7 @@ function answered(invocation, response) {
   } else if (invocation.trace !== undefined) {
     ended(invocation, "ok", response.status);
   }
+  if (response?.webSocket) beyond = true;
   invocation.answer = response;
 }
 
@@ -235,11 +248,15 @@ export function look() {
       continue;
     }
     telling.delete(invocation);
-    characters -= OF_ONE - invocation.left;
+    characters -= invocation.waiting;
+    invocation.waiting = 0;
+    // If it says more, in a stream say, that is told in its turn.
+    invocation.trace = undefined;
     trace.outcome ??= "canceled";
     traces.push(trace);
   }
-  const told = { pending: work.size + open, loud: open + traces.length + lost > 0, lost, traces };
+  const loud = open + traces.length + lost > 0;
+  const told = { pending: work.size + open, loud, beyond, lost, traces };
   lost = 0;
   return told;
 }

@@ -80,22 +80,22 @@ export async function listenToAll(entries, env, ctx) {
 
 async function attend(entry, env, ctx) {
   if (entry.used > entry.heard || entry.pending > 0 || entry.fading) {
-    const { loud, broken } = await listen(entry, env);
+    const { loud, forGood } = await listen(entry, env);
     if (entry.fading) return;
-    if (loud && entry.turning === undefined) louder(entry, env, ctx, broken);
+    if (loud && entry.turning === undefined) louder(entry, env, ctx, forGood);
   }
   // Whoever watches is told of every invocation from now on.
   if (traces.tails(entry.function)) await turn(entry, env, ctx, false);
 }
 
-/** Have a witness tell what it has seen; whether that was anything, and whether it can. */
+/** Have a witness tell what it has seen: whether that was anything, and more than it can see. */
 export function listen(entry, env) {
   entry.listening ??= heard(entry, env).finally(() => (entry.listening = undefined));
   return entry.listening;
 }
 
 async function heard(entry, env) {
-  if (entry.deaf) return { loud: true, broken: true };
+  if (entry.deaf) return { loud: true, forGood: true };
   entry.heard = entry.used;
   entry.pending++;
   const late = new AbortController();
@@ -104,19 +104,19 @@ async function heard(entry, env) {
     const isolate = env.LOADER.get(entry.key, entry.reload);
     // What comes from there is the function's own: it may be anything.
     const told = await look(isolate.getEntrypoint(PRIVATE), late.signal);
-    const { pending, lost, loud, traces: seen } = told;
+    const { pending, lost, loud, beyond, traces: seen } = told;
     if (typeof pending !== "number" || typeof lost !== "number" || !seen.every(isTrace)) {
       throw new TypeError("its witness talks nonsense");
     }
     for (const trace of seen) traces.add(entry.version, entry.function, trace);
     if (lost > 0) traces.lose(entry.version, 0, lost);
     entry.pending = pending;
-    return { loud, broken: false };
+    return { loud: loud || beyond, forGood: beyond };
   } catch (error) {
     entry.pending = 0;
     entry.deaf = true;
     console.error(`version ${entry.version}: ${error}`);
-    return { loud: true, broken: true };
+    return { loud: true, forGood: true };
   } finally {
     clearTimeout(timer);
   }
