@@ -119,7 +119,7 @@ def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     A catalog with one function.
     """
     with closing(connect(tmp_path / "faas.db")) as connection:
-        connection.execute("INSERT INTO functions VALUES ('f', 'a', 't', '', '')")
+        connection.execute("INSERT INTO functions VALUES ('f', 'a', 't', '', '', 1, 1)")
         yield connection
 
 
