@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,6 +40,7 @@ export default {
     if (path === "/ignore") return new Response("ignored");
     if (path === "/wait") {
       const aborted = new Promise((resolve) => request.signal.addEventListener("abort", resolve));
+      console.log("listening");
       await Promise.race([aborted, scheduler.wait(50_000)]);  // workerd calls off who only listens
       console.log("aborted while waiting");
       return new Response("too late");
@@ -71,6 +74,14 @@ export default {
 """
 
 
+def accepts(path: Path) -> bool:
+    """
+    Whether somebody listens: the file of a socket is there before that.
+    """
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 OWN = sorted(Path(__file__).parents[2].glob("node_modules/@cloudflare/workerd-*/bin/workerd"))
 WORKERD = os.environ.get("WORKERD") or (str(OWN[0]) if OWN else None)
 
@@ -100,7 +111,7 @@ class RealWorkerd(RelayCase):
             self.process = subprocess.Popen([WORKERD, "serve", config], stdout=log, stderr=log)
         self.workerd = Upstream(str(path), "workerd")
         self.cells.ready = self.workerd
-        await until(path.exists)
+        await until(partial(accepts, path))
 
     @in_asyncio
     async def tearDown(self) -> None:  # type: ignore[override]
@@ -203,7 +214,9 @@ class RealWorkerd(RelayCase):
             await wire.send(b"GET %s HTTP/1.1\r\n%s\r\n" % (path, HOST))
             if path == b"/events":
                 await wire.head()
-            await until(lambda: self.workerd.in_flight == 1)
+            else:
+                await self.logged("listening")
+            assert self.workerd.in_flight == 1
             leave(wire)
             await self.logged(f"aborted while {word}")
             self.log.write_text("")
