@@ -122,7 +122,7 @@ class PlatformTestCase(TestCase):
     Each test has a platform of its own.
     """
 
-    timeout = 60
+    timeout = 120
     limits = UploadLimits(code=100_000, metadata=10_000, modules=20)
 
     def make_checker(self) -> Checker:

@@ -38,7 +38,7 @@ class FileTests(TestCase):
     The directory of files.
     """
 
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         """

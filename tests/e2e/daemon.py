@@ -19,7 +19,7 @@ import attrs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BIN: Final = Path(sys.executable).parent
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 """Seconds after which something that should happen at once counts as never happening."""
 
 

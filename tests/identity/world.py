@@ -304,7 +304,7 @@ class WorldCase(TestCase):
     Tests that need the world.
     """
 
-    timeout = 60
+    timeout = 120
 
     async def world(
         self,

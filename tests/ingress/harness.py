@@ -402,7 +402,7 @@ class RelayCase(TestCase):
     Each test gets a relay, a cell and an API; after each, nothing may be left in flight.
     """
 
-    timeout = 30
+    timeout = 120
     limits: ClassVar[RelayLimits] = RelayLimits(tick_seconds=0.02)
     listen: ClassVar[Sequence[str]] = ("tcp:0:interface=127.0.0.1",)
     options: ClassVar[dict[str, Any]] = {}

@@ -92,7 +92,7 @@ class RealWorkerd(RelayCase):
     What functions see and do.
     """
 
-    timeout = 60
+    timeout = 120
     limits: ClassVar[RelayLimits] = RelayLimits(tick_seconds=0.05, half_closed_seconds=0.3)
 
     @in_asyncio

@@ -34,7 +34,7 @@ class ReportTests(RealCase):
     Reports of a cell, whatever functions do.
     """
 
-    timeout = 60
+    timeout = 120
 
     async def serve(self, text: str) -> tuple[Fleet, Upstream]:
         """

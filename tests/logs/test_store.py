@@ -22,7 +22,7 @@ class LogStoreTests(TestCase):
     Keeping, asking, forgetting.
     """
 
-    timeout = 60
+    timeout = 120
 
     async def setUp(self) -> None:  # type: ignore[override]
         """

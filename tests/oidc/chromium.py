@@ -28,10 +28,10 @@ def page(*, scripts: bool = False) -> Iterator[Page]:
     if found is None:
         pytest.fail("these tests need a browser: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS, timeout=120_000)
         try:
             context = browser.new_context(java_script_enabled=scripts)
-            context.set_default_timeout(30_000)
+            context.set_default_timeout(120_000)
             yield context.new_page()
         finally:
             browser.close()

@@ -61,7 +61,7 @@ class Developer:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=240,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -72,7 +72,7 @@ class Developer:
         `wrkst login --no-browser`: gives the address to open, and succeeds by the end.
         """
         with subprocess.Popen(
-            [BIN / "wrkst", "login", "--no-browser", "--timeout", "60"],
+            [BIN / "wrkst", "login", "--no-browser", "--timeout", "240"],
             env=self._environment,
             cwd=self.home,
             stdin=subprocess.PIPE,
@@ -87,7 +87,7 @@ class Developer:
                     break
             try:
                 yield said[-1].strip()
-                assert process.wait(60) == 0, process.stderr.read()
+                assert process.wait(240) == 0, process.stderr.read()
             finally:
                 process.kill()
 

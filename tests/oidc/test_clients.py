@@ -133,7 +133,7 @@ def test_wrangler_login(dev: Daemon) -> None:
                 assert callback.startswith("http://localhost:8976/oauth/callback?")
                 # The redirect URI is always 8976; where Wrangler listens is free.
                 _arrive(callback.replace(":8976/", f":{port}/"))
-                assert process.wait(60) == 0, log.read_text()
+                assert process.wait(240) == 0, log.read_text()
             finally:
                 process.kill()
         assert "ada@example.com" in wrangler("whoami")

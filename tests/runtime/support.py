@@ -307,7 +307,7 @@ class RealCase(unittest.TestCase):
     Tests with the real reactor, a runtime directory and real processes.
     """
 
-    timeout = 15
+    timeout = 120
 
     def setUp(self) -> None:
         """

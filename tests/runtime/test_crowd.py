@@ -135,7 +135,7 @@ class CrowdTests(RealCase):
     A function that computes.
     """
 
-    timeout = 30
+    timeout = 120
 
     async def test_a_busy_account_gets_another_cell(self) -> None:
         """

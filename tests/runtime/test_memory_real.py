@@ -57,7 +57,7 @@ class MemoryTests(RealCase):
     Many versions through one cell.
     """
 
-    timeout = 110
+    timeout = 300
 
     async def test_eviction_gives_memory_back(self) -> None:
         """

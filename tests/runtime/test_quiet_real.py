@@ -91,7 +91,7 @@ class QuietTests(RealCase):
     One function, asked often.
     """
 
-    timeout = 60
+    timeout = 120
 
     async def serve(self, text: Code) -> None:
         """

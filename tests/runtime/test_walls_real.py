@@ -52,7 +52,7 @@ class WallTests(RealCase):
     Looked at from outside, through /proc.
     """
 
-    timeout = 30
+    timeout = 120
 
     async def a_cell(self, fleet: Fleet, account: str = ACCOUNT) -> int:
         """

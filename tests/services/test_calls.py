@@ -144,7 +144,7 @@ class ServiceCase(RealCase):
     A cell with a caller, version `a`, and a function `b` that it calls.
     """
 
-    timeout = 60
+    timeout = 120
     fleet_: Fleet
     upstream: Upstream
 
@@ -378,7 +378,7 @@ class DepthTests(RealCase):
     Functions that call one another in a ring.
     """
 
-    timeout = 60
+    timeout = 120
 
     async def ring(self, *names: str) -> tuple[Fleet, Upstream]:
         """

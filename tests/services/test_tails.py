@@ -76,7 +76,7 @@ class ConsumerTests(RealCase):
     A producer `p` whose events go to others.
     """
 
-    timeout = 60
+    timeout = 120
     loader: ConsumerLoader
 
     async def serve(self, *consumers: str, **versions: Code) -> Upstream:

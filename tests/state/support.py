@@ -91,7 +91,7 @@ class StateCase(RealCase):
     A state fleet, doors to it, and function cells behind them.
     """
 
-    timeout = 60
+    timeout = 120
 
     def setUp(self) -> None:
         """

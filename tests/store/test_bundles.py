@@ -18,7 +18,7 @@ class BundleDirectoryTests(TestCase):
     Each test has an empty directory.
     """
 
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         """

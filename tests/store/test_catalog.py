@@ -70,7 +70,7 @@ class SQLCatalogTests(TestCase):
     On a real database in a file.
     """
 
-    timeout = 30
+    timeout = 120
 
     async def made(self) -> SQLCatalog:
         """

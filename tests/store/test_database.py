@@ -161,7 +161,7 @@ class SQLiteDatabaseTests(TestCase):
     The door of a running daemon.
     """
 
-    timeout = 30
+    timeout = 120
 
     async def opened(self) -> SQLiteDatabase:
         """

@@ -56,7 +56,7 @@ class ScheduledTests(RealCase):
     A fleet and functions, each with a version of its own name.
     """
 
-    timeout = 60
+    timeout = 120
 
     async def serve(self, seconds: float = 10.0, **functions: str) -> CellCalls:
         """

@@ -42,7 +42,7 @@ class SchedulesTests(TestCase):
     A database with one function.
     """
 
-    timeout = 30
+    timeout = 120
 
     async def setUp(self) -> None:  # type: ignore[override]
         """

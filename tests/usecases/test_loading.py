@@ -38,7 +38,7 @@ class StoredVersionsTests(TestCase):
     With a real store.
     """
 
-    timeout = 30
+    timeout = 120
 
     async def setUp(self) -> None:  # type: ignore[override]
         """
