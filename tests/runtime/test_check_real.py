@@ -409,8 +409,15 @@ class KeptTests(CheckCase):
         """
         cells = await self.cells(**options)
         await cells.check("fn", code(GOOD), "me")
-        [pid] = self.pids()
+        [pid] = await self.checking(cells)
         return cells, pid
+
+    async def checking(self, cells: CheckCells) -> set[int]:
+        """
+        The processes that have checked something: all but the spare one.
+        """
+        await self.until(lambda: cells.spare_pid is not None)
+        return self.pids() - {cells.spare_pid}
 
     async def test_uploads_of_one_account_meet_in_one_process(self) -> None:
         """
@@ -419,9 +426,9 @@ class KeptTests(CheckCase):
         cells, pid = await self.kept()
         reports = [await cells.check("fn", code(GOOD), "me") for _ in range(3)]
         self.assertEqual({report.handlers for report in reports}, {("fetch",)})
-        self.assertIn(pid, self.pids())
+        self.assertEqual(await self.checking(cells), {pid})
         await cells.check("fn", code(GOOD), "you")
-        self.assertEqual(len(self.pids() - {cells.spare_pid}), 2)
+        self.assertEqual(len(await self.checking(cells)), 2)
 
     async def test_only_a_fresh_process_refuses(self) -> None:
         """
@@ -445,17 +452,31 @@ class KeptTests(CheckCase):
         report = await cells.check("fn", code(GOOD), "me")
         self.assertEqual(report.handlers, ("fetch",))
 
-    async def test_few_are_kept_and_not_for_long(self) -> None:
+    async def test_few_are_kept(self) -> None:
         """
-        As many wait as shall, each for its time and its number of uploads.
+        The one that waits for longest ends when there are more than shall wait.
         """
-        cells, pid = await self.kept(kept=1, kept_for=0.2, uses=2)
+        cells, pid = await self.kept(kept=1)
         await cells.check("fn", code(GOOD), "you")
         await self.until(lambda: not alive(pid))
-        await self.until(lambda: self.pids() == {cells.spare_pid})
+        self.assertEqual(len(await self.checking(cells)), 1)
+
+    async def test_none_is_kept_for_long(self) -> None:
+        """
+        A process ends when nobody uploads.
+        """
+        cells = await self.cells(kept_for=0.2)
         await cells.check("fn", code(GOOD), "me")
+        await self.until(lambda: cells.spare_pid and self.pids() == {cells.spare_pid})
+
+    async def test_none_is_kept_for_many_uploads(self) -> None:
+        """
+        A process ends with the last upload that it is used for.
+        """
+        cells, pid = await self.kept(uses=2)
         await cells.check("fn", code(GOOD), "me")
-        await self.until(lambda: self.pids() == {cells.spare_pid})
+        await self.until(lambda: not alive(pid))
+        await self.until(lambda: cells.spare_pid and self.pids() == {cells.spare_pid})
 
     async def test_nothing_is_left_loaded(self) -> None:
         """
