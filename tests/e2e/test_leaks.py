@@ -125,11 +125,11 @@ def test_nothing_is_left_of_cells_that_die(daemon: Daemon, how: signal.Signals) 
         clients = [begin(daemon, path) for path in ("/slow", "/stream", "/later") for _ in range(3)]
         pid = cell_of(daemon)
         os.kill(pid, how)
-        until(lambda pid=pid: not Path(f"/proc/{pid}/cwd").exists(), "the cell is gone", 60)
+        until(lambda pid=pid: not Path(f"/proc/{pid}/cwd").exists(), "the cell is gone")
         for client in clients:
             client.close()
     cell_of(daemon)
-    until(lambda: quiet(daemon, before), f"as before: {before}", 60)
+    until(lambda: quiet(daemon, before), f"as before: {before}")
     until(lambda: len(children(daemon)) <= processes, "as many processes as before")
     until(lambda: directories(daemon) <= folders, "as many directories as before")
     until(lambda: in_flight(daemon) == 0, "nothing is in flight")
@@ -159,7 +159,7 @@ def test_nothing_is_left_of_clients_that_go(daemon: Daemon) -> None:
     for thread in threads:
         thread.join()
     cell_of(daemon)
-    until(lambda: quiet(daemon, before), f"as before: {before}", 60)
+    until(lambda: quiet(daemon, before), f"as before: {before}")
     until(lambda: in_flight(daemon) == 0, "nothing is in flight")
     assert resident(daemon) - first < 16 << 20
 
