@@ -124,6 +124,12 @@ class _Factory(ServerFactory):
         self._instants = instants
         self.conversations: set[_Conversation] = set()
 
+    def logPrefix(self) -> str:
+        """
+        What Twisted's log says is listening.
+        """
+        return "operator's socket"
+
     def buildProtocol(self, addr: Any) -> _Conversation | None:
         if len(self.conversations) >= MAX_CONNECTIONS:
             return None

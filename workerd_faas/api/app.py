@@ -107,6 +107,7 @@ class Api:
         )
         site.protocol = ApiChannel  # type: ignore[method-assign, assignment]
         site.displayTracebacks = False
+        site.noisy = False
         # The ingress writes the access log.
         site.log = lambda request: None  # type: ignore[method-assign]
         return site

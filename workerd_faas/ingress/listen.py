@@ -52,6 +52,12 @@ class _NeverBuilt(Factory):
 
     noisy = False
 
+    def logPrefix(self) -> str:
+        """
+        What Twisted's log says is listening.
+        """
+        return "relay"
+
     def buildProtocol(self, addr: Any) -> None:
         return None
 
