@@ -9,13 +9,12 @@ opens nothing that the operator has not allowed.
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from workerd_faas.domain.errors import Problem
 from workerd_faas.usecases.hyperdrive.ports import Address, Configurations, Gates, Resolver
+from workerd_faas.usecases.repeat import Repeat
 from workerd_faas.usecases.serial import SerialByName
 
 EVERY: Final = 60.0
@@ -43,39 +42,26 @@ class Openings:
     _open: dict[str, frozenset[Address]] = attrs.Factory(dict)
     _known: dict[str, tuple[Address, ...]] = attrs.Factory(dict)
     _serial: SerialByName = attrs.Factory(SerialByName)
-    _ticker: IDelayedCall | None = None
-    _looking: "Deferred[None] | None" = None
+    _looks: Repeat = attrs.field(init=False)
+
+    @_looks.default
+    def _every(self) -> Repeat:
+        return Repeat(
+            reactor=self.reactor, seconds=EVERY, work=self._follow_all, what="looking at openings"
+        )
 
     async def start(self) -> None:
         """
         Open what deployed versions need, and look again at names from time to time.
         """
         await self._follow_all()
-        self._ticker = self.reactor.callLater(EVERY, self._tick)
+        self._looks.start()
 
     async def stop(self) -> None:
         """
         Look no more.
         """
-        if self._ticker is not None and self._ticker.active():
-            self._ticker.cancel()
-        self._ticker = None
-        if self._looking is not None:
-            self._looking.cancel()
-
-    def _tick(self) -> None:
-        self._looking = Deferred.fromCoroutine(self._follow_all())
-        self._looking.addErrback(lambda failure: failure.trap(CancelledError))
-        self._looking.addErrback(self._unexpected)
-        self._looking.addCallback(self._again)
-
-    def _again(self, _: object) -> None:
-        self._looking = None
-        if self._ticker is not None:
-            self._ticker = self.reactor.callLater(EVERY, self._tick)
-
-    def _unexpected(self, failure: Failure) -> None:
-        self.log.failure("looking at openings", failure=failure)
+        self._looks.stop()
 
     async def _follow_all(self) -> None:
         accounts = {*self._open, *await self.store.accounts_in_use()}

@@ -4,16 +4,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.model import Principal
 from workerd_faas.domain.policies import NO_POLICY, AccountPolicy, Effective, ForAll
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.policies.ports import Keeper, PolicyStore
+from workerd_faas.usecases.repeat import Repeat
 
 EVERY: Final = 1.0
 """Seconds between two looks at what the operator has changed."""
@@ -36,25 +34,26 @@ class Policies:
     reactor: Any
     _known: Mapping[str, AccountPolicy] = attrs.Factory(dict)
     _seen: int | None = None
-    _ticker: IDelayedCall | None = None
-    _looking: "Deferred[None] | None" = None
+    _looks: Repeat = attrs.field(init=False)
+
+    @_looks.default
+    def _every(self) -> Repeat:
+        return Repeat(
+            reactor=self.reactor, seconds=EVERY, work=self._look, what="looking at policies"
+        )
 
     async def start(self) -> None:
         """
         Hold to what there is, and look for changes from now on.
         """
         await self._look()
-        self._ticker = self.reactor.callLater(EVERY, self._tick)
+        self._looks.start()
 
     async def stop(self) -> None:
         """
         Look no more.
         """
-        if self._ticker is not None and self._ticker.active():
-            self._ticker.cancel()
-        self._ticker = None
-        if self._looking is not None:
-            self._looking.cancel()
+        self._looks.stop()
 
     def effective(self, principal: Principal, account_id: str) -> Effective:
         """
@@ -65,20 +64,6 @@ class Policies:
         """
         account = account_for(principal, account_id)
         return self.for_all.with_policy(self._known.get(account.id, NO_POLICY))
-
-    def _tick(self) -> None:
-        self._looking = Deferred.fromCoroutine(self._look())
-        self._looking.addErrback(lambda failure: failure.trap(CancelledError))
-        self._looking.addErrback(self._unexpected)
-        self._looking.addCallback(self._again)
-
-    def _again(self, _: object) -> None:
-        self._looking = None
-        if self._ticker is not None:
-            self._ticker = self.reactor.callLater(EVERY, self._tick)
-
-    def _unexpected(self, failure: Failure) -> None:
-        self.log.failure("looking at policies of accounts", failure=failure)
 
     async def _look(self) -> None:
         try:

@@ -5,13 +5,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from workerd_faas.domain.errors import Problem
 from workerd_faas.usecases.ports import AssetFiles, Bundles, Catalog, InThread, WallClock
+from workerd_faas.usecases.repeat import Repeat
 from workerd_faas.usecases.sites.tokens import LIFETIME
 from workerd_faas.wire.site.document import files_of
 
@@ -37,40 +35,27 @@ class SiteSweeper:
     files: AssetFiles
     clock: WallClock
     in_thread: InThread
-    _loop: LoopingCall | None = None
-    _sweeping: "Deferred[int] | None" = None
+    _sweeps: Repeat = attrs.field(init=False)
 
     log = Logger()
+
+    @_sweeps.default
+    def _every(self) -> Repeat:
+        seconds = EVERY.total_seconds()
+        what = "sweeping files of sites"
+        return Repeat(reactor=self.reactor, seconds=seconds, work=self.sweep, what=what)
 
     async def start(self) -> None:
         """
         See `lifecycle.Stage.start`.
         """
-        self._loop = LoopingCall(self._begin)
-        self._loop.clock = self.reactor
-        self._loop.start(EVERY.total_seconds())
+        self._sweeps.start(now=True)
 
     async def stop(self) -> None:
         """
         See `lifecycle.Stage.stop`.
         """
-        if self._loop is not None and self._loop.running:
-            self._loop.stop()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-
-    def _begin(self) -> "Deferred[None]":
-        self._sweeping = Deferred.fromCoroutine(self.sweep())
-        done: Deferred[None] = Deferred()
-
-        def ended(result: int | Failure) -> None:
-            self._sweeping = None
-            if isinstance(result, Failure) and not result.check(CancelledError):
-                self.log.failure("sweeping files of sites", failure=result)
-            done.callback(None)
-
-        self._sweeping.addBoth(ended)
-        return done
+        self._sweeps.stop()
 
     async def sweep(self) -> int:
         """
