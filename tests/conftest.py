@@ -4,6 +4,7 @@ directory of their own: trial's `mktemp` makes its files below the working direc
 """
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from workerd_faas import reactor
 
 reactor.install()
+# A shell's background jobs ignore Ctrl-C, and so would all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
