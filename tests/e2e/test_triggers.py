@@ -81,6 +81,12 @@ def test_wrangler_sets_schedules(dev: Daemon, wrangling: tuple[Path, Mapping[str
     following = datetime.fromisoformat(schedule["next_run_on"])
     assert (following.hour, following.minute) == (5, 5)
     assert timedelta() < following - datetime.now(UTC) <= timedelta(days=1)
+    configure(project, "cronned", triggers={"crons": ["5 5 * * *", "*/7 1-3 * * *", "1 1 1 * *"]})
+    printed = wrangler(project, variables, "triggers", "deploy")
+    assert "schedule: 1 1 1 * *" in printed
+    assert {s["cron"] for s in schedules(dev, "cronned")} == {
+        *("5 5 * * *", "*/7 1-3 * * *", "1 1 1 * *")
+    }
     configure(project, "cronned", triggers={"crons": []})
     wrangler(project, variables, "triggers", "deploy")
     assert schedules(dev, "cronned") == []

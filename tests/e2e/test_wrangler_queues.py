@@ -113,6 +113,15 @@ def test_consumers_are_added_and_removed(shell: Shell) -> None:
     assert "HTTP" in shell.run("queues", "consumer", "http", "add", "handed", expect=1)
     assert "handed" in shell.run("queues", "consumer", "worker", "list", "handed")
     shell.run("queues", "consumer", "worker", "remove", "handed", "handed")
+    missing = shell.run("queues", "consumer", "worker", "remove", "handed", "handed", expect=1)
+    assert "No worker consumer 'handed' exists" in missing
+    assert shell.daemon.function("handed", "/send?body=3").text == "sent"
+    again = ("queues", "consumer", "worker", "add", "handed", "handed", "--retry-delay-secs", "3")
+    shell.run(*again, "--batch-timeout", "0", "--message-retries", "2")
+    assert len(seen(shell, "handed", 4)) == 4
+    (listed,) = shell.json("queues", "consumer", "list", "handed", "--json")
+    assert (listed["settings"]["max_retries"], listed["settings"]["retry_delay"]) == (2, 3)
+    assert "a queue has at most one" in shell.run(*again, expect=1)
 
 
 def test_delivery_is_paused_and_resumed(shell: Shell) -> None:

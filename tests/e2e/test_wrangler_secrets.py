@@ -106,6 +106,28 @@ def test_secrets_of_versions(project: Project) -> None:
     assert project.env() == {"KEY": "1", "B": "b"}
 
 
+def test_many_secrets_come_from_files_and_pipes(project: Project) -> None:
+    """
+    `secret bulk` and `versions secret bulk` take JSON and .env files and standard input alike.
+    """
+    project.run("deploy")
+    (project.directory / "s.json").write_text('{"A": "1", "B": "2"}')
+    (project.directory / "s.env").write_text('B=two\nC="of two words"\n')
+    project.run("secret", "bulk", "s.json")
+    project.run("secret", "bulk", "s.env")
+    project.run("secret", "bulk", stdin="D=four\n")
+    found = {"A": "1", "B": "two", "C": "of two words", "D": "four"}
+    assert project.env() == found
+    project.run("versions", "secret", "bulk", "s.json", "--message", "why", "--tag", "t7")
+    project.run("versions", "secret", "bulk", "s.env")
+    project.run("versions", "secret", "bulk", stdin='{"A": null, "E": "5"}')
+    assert project.env() == found
+    versions = json.loads(project.run("versions", "list", "--json"))
+    assert [each["annotations"].get("workers/tag") for each in versions[-3:]] == ["t7", None, None]
+    project.run("versions", "deploy", f"{versions[-1]['id']}@100%", "-y")
+    assert project.env() == {"B": "two", "C": "of two words", "D": "four", "E": "5"}
+
+
 def test_a_rollback_over_changed_secrets_asks(project: Project) -> None:
     """
     Wrangler names the changed secrets, and goes back once that is confirmed.
@@ -168,6 +190,8 @@ def test_commands_with_nothing_to_change(project: Project) -> None:
     project.run("deploy")
     assert "cpuprofile" in project.run("check", "startup")
     assert project.name in project.run("triggers", "deploy")
+    project.run("types", "--include-runtime=false")
+    assert "up to date" in project.run("types", "--include-runtime=false", "--check")
 
 
 def test_the_key_is_changed_while_the_daemon_runs(tmp_path: Path) -> None:

@@ -67,13 +67,45 @@ def test_kv_namespaces_and_keys(shell: Shell) -> None:
 
     shell.configure(CODE, name="bound", kv_namespaces=[{"binding": "STORE", "id": found[1]}])
     shell.run("kv", "key", "put", "seen", "[1]", "--binding", "STORE", "--remote")
-    shell.run("kv", "key", "put", "other", "x", "--namespace", "things", "--remote", expect=1)
+    # Wrangler knows no --namespace here: titles are for `kv namespace delete` and `rename` alone.
+    by_title = ("kv", "key", "put", "other", "x", "--namespace", "things", "--remote")
+    assert "Unknown argument: namespace" in shell.run(*by_title, expect=1)
     shell.run("deploy")
     assert shell.daemon.function("bound", "/kv").document == [1]
     (shell.directory / "wrangler.jsonc").unlink()
     shell.run("kv", "namespace", "delete", "--namespace-id", found[1], "-y")
     assert shell.daemon.function("bound", "/kv").status == 500
     assert found[1] not in shell.run("kv", "namespace", "list")
+
+
+def test_kv_by_binding_and_title(shell: Shell) -> None:
+    """
+    A binding without an id is the deployed function's, one with a preview id is either of them;
+    namespaces are renamed by their id and deleted by their title; no jurisdiction is promised.
+    """
+    made = [shell.run("kv", "namespace", "create", title) for title in ("two", "two preview")]
+    ids = [each[1] for each in map(re.compile(r'"id": "([0-9a-f]{32})"').search, made) if each]
+    spaces = [{"binding": "NEW"}, {"binding": "TWO", "id": ids[0], "preview_id": ids[1]}]
+    shell.configure(CODE, name="by-binding", kv_namespaces=spaces)
+    new, two = ("--remote", "--binding", "NEW"), ("--remote", "--binding", "TWO")
+    assert "10007" in shell.run("kv", "key", "put", "a", "1", *new, expect=1)
+    shell.run("deploy")
+    shell.run("kv", "key", "put", "a", "of new", *new)
+    assert [each["name"] for each in shell.json("kv", "key", "list", *new)] == ["a"]
+    assert shell.run("kv", "key", "get", "a", "--text", *new).strip() == "of new"
+    (shell.directory / "keys.json").write_text('["a", "none"]')
+    assert shell.json("kv", "bulk", "get", "keys.json", *new)["none"] is None
+    shell.run("kv", "key", "delete", "a", *new)
+    assert shell.json("kv", "key", "list", *new) == []
+    shell.run("kv", "key", "put", "a", "of preview", *two, "--preview")
+    assert "404" in shell.run("kv", "key", "get", "a", *two, expect=1)
+    assert shell.run("kv", "key", "get", "a", "--text", *two, "--preview").strip() == "of preview"
+    shell.run("kv", "namespace", "rename", "--namespace-id", ids[1], "--new-name", "other")
+    shell.run("kv", "namespace", "delete", "other", "-y")
+    assert ids[1] not in shell.run("kv", "namespace", "list")
+    for create in (("kv", "namespace", "create"), ("d1", "create")):
+        refused = shell.run(*create, "in-eu", "--jurisdiction", "eu", expect=1)
+        assert "Jurisdictions are not supported" in refused
 
 
 def test_d1_databases(shell: Shell) -> None:
@@ -116,6 +148,9 @@ def test_d1_databases(shell: Shell) -> None:
     assert "CREATE TABLE t (a, b);" in dump
     assert "VALUES(1,'x;y')" in dump
     assert "num_tables" in shell.run("d1", "info", "people", "--json")
+    for names in (("people",), ()):
+        refused = shell.run("d1", "insights", *names, expect=1)
+        assert "D1 insights are not supported" in refused
 
     shell.configure(
         CODE,
@@ -138,7 +173,12 @@ def test_d1_databases(shell: Shell) -> None:
     assert answer.status == 200, answer.text + shell.daemon.log[-3000:]
     assert answer.document == [{"name": "Ada"}, {"name": "Grace"}]
 
-    for verb in (("info",), ("restore", "--bookmark", "0-1-2-3")):
+    for verb in (
+        ("info",),
+        ("info", "--timestamp", "2026-11-20T00:00:00Z"),
+        ("restore", "--bookmark", "0-1-2-3"),
+        ("restore", "--timestamp", "2026-11-20T00:00:00Z"),
+    ):
         refused = shell.run("d1", "time-travel", *verb[:1], "people", *verb[1:], expect=1)
         assert "Time Travel is not supported" in refused
     schema = shell.run("d1", "export", *here, "--output", "schema.sql", "--no-data")

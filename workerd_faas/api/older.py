@@ -5,9 +5,6 @@ They change secrets by sending all bindings anew, and make a version with other 
 the newest one's modules and uploading them again.
 """
 
-import json
-import secrets
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -16,16 +13,16 @@ from twisted.web.iweb import IRequest
 
 from workerd_faas.api import shapes
 from workerd_faas.api.envelope import answer, header, query
+from workerd_faas.api.module_form import answer_modules
 from workerd_faas.api.multipart import parse_multipart
 from workerd_faas.api.scripts import SCRIPT, source_of, target_of
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.limits import UploadLimits
-from workerd_faas.domain.model import Module, PublicUrls
+from workerd_faas.domain.model import PublicUrls
 from workerd_faas.usecases.making import Revision
 from workerd_faas.usecases.ports import Authenticator
 from workerd_faas.usecases.revisions import replaced
 from workerd_faas.usecases.workers import Workers
-from workerd_faas.wire.content_types import CONTENT_TYPE_OF
 from workerd_faas.wire.strict_json import RefusedJson, parse_json
 
 
@@ -66,11 +63,7 @@ class OlderWranglerRoutes:
         async def content(request: IRequest, account: str, name: str) -> bytes:
             target = await target_of(self.auth, request, account, name)
             main, modules = await self.workers.read.content(target, query(request, "version"))
-            boundary = f"----workerd-faas-{secrets.token_hex(16)}"
-            request.setHeader(b"content-type", f"multipart/form-data; boundary={boundary}".encode())
-            request.setHeader(b"cf-entrypoint", json.dumps(main)[1:-1].encode())
-            request.setHeader(b"cache-control", b"no-store")
-            return _form(boundary, sorted(modules, key=lambda module: module.name != main))
+            return answer_modules(request, main, modules)
 
     def _bindings(self, request: IRequest) -> Any:
         request.content.seek(0)
@@ -89,16 +82,3 @@ class OlderWranglerRoutes:
                 '{"bindings": [...]} with all bindings.',
             )
         return document["bindings"]
-
-
-def _form(boundary: str, modules: Sequence[Module]) -> bytes:
-    lines = []
-    for module in modules:
-        # As browsers and undici write names (HTML standard, multipart/form-data encoding).
-        name = module.name.replace('"', "%22")
-        lines.append(
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
-            f"Content-Type: {CONTENT_TYPE_OF[module.kind]}\r\n\r\n".encode()
-        )
-        lines += [module.content, b"\r\n"]
-    return b"".join([*lines, f"--{boundary}--\r\n".encode()])

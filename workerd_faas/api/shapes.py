@@ -10,6 +10,7 @@ from workerd_faas.domain.model import (
     Deployment,
     Function,
     PublicUrls,
+    Reach,
     Version,
     timestamp,
 )
@@ -159,6 +160,13 @@ def alias(value: Alias, function_name: str, urls: PublicUrls) -> dict[str, Any]:
         "created_on": timestamp(value.created_at),
         "modified_on": timestamp(value.modified_at),
     }
+
+
+def subdomain(value: Reach) -> dict[str, bool]:
+    """
+    Which hosts of a function answer.
+    """
+    return {"enabled": value.enabled, "previews_enabled": value.previews}
 
 
 def _annotations(

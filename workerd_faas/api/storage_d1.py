@@ -19,6 +19,7 @@ from workerd_faas.api.envelope import (
     read_json,
     write_json,
 )
+from workerd_faas.api.placement import refuse_jurisdiction
 from workerd_faas.api.request import Knows, path_of
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Principal, PublicUrls, timestamp
@@ -35,6 +36,12 @@ from workerd_faas.usecases.storage.inventory import Inventory
 DATABASES: Final = "/accounts/<account>/d1/database"
 DATABASE: Final = DATABASES + "/<database>"
 TRANSFERS: Final = "/d1-transfers"
+
+NO_ANALYTICS: Final = (
+    "D1 insights are not supported on this server, which keeps no record of single queries: take "
+    "the duration and rows in the 'meta' of their results, or EXPLAIN QUERY PLAN"
+)
+_NO_ACCOUNTS: Final = {"viewer": {"accounts": list[object]()}}
 
 
 def transfer_holders(databases: Databases) -> Knows:
@@ -92,7 +99,9 @@ class D1Routes:
         @app.route(DATABASES, methods=["POST"])
         async def create(request: IRequest, account: str) -> bytes:
             principal = await self._principal(request)
-            name = read_json(request).get("name")
+            wanted = read_json(request)
+            refuse_jurisdiction(wanted)
+            name = wanted.get("name")
             made = await self.inventory.create(principal, account, ResourceKind.D1, name)
             return answer(request, _database(made))
 
@@ -122,9 +131,12 @@ class D1Routes:
 
         @app.route("/graphql", methods=["POST"])
         async def analytics(request: IRequest) -> bytes:
-            # `d1 info` asks for numbers of use, which are not kept here, and shows what it gets.
+            # Nothing of what it asks for is kept here. `d1 info` takes nothing for an answer, so
+            # that the rest of it is shown; others are told, in GraphQL's own form of errors.
             await self._principal(request)
-            return write_json(request, 200, {"data": {"viewer": {"accounts": []}}, "errors": None})
+            told = read_json(request).get("operationName") != "getD1MetricsOverviewQuery"
+            errors = [{"message": NO_ANALYTICS}] if told else None
+            return write_json(request, 200, {"data": _NO_ACCOUNTS, "errors": errors})
 
     def _register_queries(self, app: Klein) -> None:
         @app.route(DATABASE + "/query", methods=["POST"])
@@ -289,7 +301,10 @@ def _database(value: Resource) -> dict[str, Any]:
 def _no_time_travel() -> Problem:
     return Problem(
         kind=Kind.UNSUPPORTED,
-        message="Time Travel is not supported here: keep exports of databases (`d1 export`).",
+        message="Time Travel is not supported on this server, which keeps no history of databases: "
+        "run `wrangler d1 export <name> --remote --output <file>` before a change that may have to "
+        "be undone, and `wrangler d1 execute <name> --remote --file <file>` into a new database to "
+        "go back; the operator's backups have all of it.",
     )
 
 

@@ -11,6 +11,7 @@ from workerd_faas.api.access import principal_of
 from workerd_faas.api.envelope import answer, answer_page, header, number, query, read_any_json
 from workerd_faas.api.multipart import parse_multipart
 from workerd_faas.api.paths import key_of
+from workerd_faas.api.placement import refuse_jurisdiction
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Principal
 from workerd_faas.domain.resources import Resource, ResourceKind
@@ -62,7 +63,9 @@ class KVRoutes:
         @app.route(NAMESPACES, methods=["POST"])
         async def create(request: IRequest, account: str) -> bytes:
             principal = await self._principal(request)
-            title = _object(request).get("title")
+            wanted = _object(request)
+            refuse_jurisdiction(wanted)
+            title = wanted.get("title")
             made = await self.inventory.create(principal, account, ResourceKind.KV, title)
             return answer(request, _namespace(made))
 

@@ -82,7 +82,7 @@ class WranglerRoutes:
         async def worker(request: IRequest, account: str, name: str) -> bytes:
             found = await self.workers.read.function(await self._target(request, account, name))
             subdomain = {
-                **_subdomain(found.reach),
+                **shapes.subdomain(found.reach),
                 "url": self.urls.function(name),
                 "preview_url_suffix": f".{name}.{self.urls.base_domain}",
             }
@@ -91,13 +91,13 @@ class WranglerRoutes:
         @app.route(SCRIPT + "/subdomain", methods=["GET"])
         async def subdomain(request: IRequest, account: str, name: str) -> bytes:
             found = await self.workers.read.function(await self._target(request, account, name))
-            return answer(request, _subdomain(found.reach))
+            return answer(request, shapes.subdomain(found.reach))
 
         @app.route(SCRIPT + "/subdomain", methods=["POST"])
         async def set_subdomain(request: IRequest, account: str, name: str) -> bytes:
             target = await self._target(request, account, name)
             reach = await self.workers.set_reach(target, _read_reach(read_json(request)))
-            return answer(request, _subdomain(reach))
+            return answer(request, shapes.subdomain(reach))
 
     def _register_settings(self, app: Klein) -> None:
         @app.route(SCRIPT + "/settings", methods=["GET"])
@@ -163,10 +163,6 @@ def _unversioned(consumers: Sequence[str]) -> dict[str, Any]:
         "tags": [],
         "tail_consumers": [{"service": consumer} for consumer in consumers] or None,
     }
-
-
-def _subdomain(reach: Reach) -> dict[str, bool]:
-    return {"enabled": reach.enabled, "previews_enabled": reach.previews}
 
 
 def _read_reach(document: Mapping[str, Any]) -> Reach:

@@ -6,6 +6,7 @@ from workerd_faas.api.analytics import AnalyticsRoutes
 from workerd_faas.api.app import Routes
 from workerd_faas.api.assets import AssetRoutes, session_holders
 from workerd_faas.api.device import DeviceRoutes
+from workerd_faas.api.environments import EnvironmentRoutes
 from workerd_faas.api.grants import GrantRoutes
 from workerd_faas.api.home import HomeRoutes
 from workerd_faas.api.hyperdrive import HyperdriveRoutes
@@ -64,6 +65,7 @@ def areas(
     All areas of the API.
     """
     urls = ground.settings.public
+    ties = TieVerbs(catalog=ground.catalog, ties=cells.ties, work=ground.jobs)
     health = Health(reactor=ground.reactor, database=ground.database, runtime=cells.health)
     found: list[Routes] = [
         HomeRoutes(urls=urls, version=version("workerd-faas"), health=health),
@@ -123,12 +125,8 @@ def areas(
         ),
         SecretRoutes(auth=login.auth, workers=workers, urls=urls),
         OlderWranglerRoutes(auth=login.auth, workers=workers, urls=urls, limits=ground.limits),
-        WranglerRoutes(
-            auth=login.auth,
-            workers=workers,
-            ties=TieVerbs(catalog=ground.catalog, ties=cells.ties, work=ground.jobs),
-            urls=urls,
-        ),
+        WranglerRoutes(auth=login.auth, workers=workers, ties=ties, urls=urls),
+        EnvironmentRoutes(auth=login.auth, workers=workers, ties=ties, urls=urls),
         GrantRoutes(auth=login.auth, grants=cells.call_grants),
         TriggerRoutes(
             auth=login.auth,

@@ -49,6 +49,7 @@ _TABLE: Final = (
     (_ACCOUNT + "/workers/scripts/<name>/logs", "workers_tail"),
     (_ACCOUNT + "/workers/scripts/<name>/tails", "workers_tail"),
     (_ACCOUNT + "/workers/subdomain", ANYBODY),
+    (_ACCOUNT + "/workers/domains", ANYBODY),
     (_ACCOUNT + "/workers", "workers"),
     (_ACCOUNT + "/hyperdrive", "workers"),
     (_ACCOUNT + "/analytics_engine", "workers"),
