@@ -79,6 +79,21 @@ def until(condition: Any, what: str, patience: float = PATIENCE) -> Any:
     raise AssertionError(f"it never happened: {what}")
 
 
+@attrs.frozen
+class User:
+    """
+    An ordinary user of this machine.
+
+    Attributes:
+        python: An interpreter that he can run; that of the tests may be in root's own directory.
+        path: Where that interpreter finds ours and what we need.
+    """
+
+    uid: int
+    python: str
+    path: str
+
+
 @attrs.define
 class Daemon:
     """
@@ -92,6 +107,7 @@ class Daemon:
     process: subprocess.Popen[bytes] | None = None
     token: str = ""
     account: str = ""
+    user: User | None = None
 
     @property
     def base_domain(self) -> str:
@@ -127,7 +143,24 @@ class Daemon:
                 "OIDC_CLIENT_ID": "workerd-faas",
                 "OIDC_CLIENT_SECRET": "a-secret-of-the-provider-for-tests-only",
             }
+        if self.user is not None:
+            made["PYTHONPATH"] = self.user.path
         return made | self.settings
+
+    def program(self, name: str) -> list[str]:
+        """
+        One of ours, as this daemon's user can run it.
+        """
+        return [*([] if self.user is None else [self.user.python]), str(BIN / name)]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """
+        For `subprocess`: whose process the daemon and the operator's commands are.
+        """
+        if self.user is None:
+            return {}
+        return {"user": self.user.uid, "group": self.user.uid, "extra_groups": []}
 
     @property
     def log(self) -> str:
@@ -153,9 +186,10 @@ class Daemon:
         arguments = ["--dev"] if self.dev else []
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "twistd", "-n", "--pidfile=", "workerd-faas", *arguments],
+                [*self.program("twistd"), "-n", "--pidfile=", "workerd-faas", *arguments],
                 cwd=self.directory,
                 env=self.environment,
+                **self.identity,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -201,10 +235,11 @@ class Daemon:
         """
         if self.dev:
             arguments = (*arguments, "--dev")
-        done = subprocess.run(
-            [BIN / "workerd-faas", *arguments],
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            [*self.program("workerd-faas"), *arguments],
             cwd=self.directory,
             env=self.environment,
+            **self.identity,
             capture_output=True,
             text=True,
             check=False,
@@ -297,12 +332,12 @@ def multipart(*parts: tuple[str, str | None, bytes]) -> tuple[str, bytes]:
 
 
 @contextmanager
-def running(*, dev: bool = False, **settings: str) -> Iterator[Daemon]:
+def running(*, dev: bool = False, user: User | None = None, **settings: str) -> Iterator[Daemon]:
     """
     A started daemon in a directory of its own, stopped and removed at the end.
     """
-    with directory() as path:
-        daemon = Daemon(path, settings=settings, dev=dev)
+    with directory(user) as path:
+        daemon = Daemon(path, settings=settings, dev=dev, user=user)
         try:
             yield daemon.start()
         finally:
@@ -311,11 +346,13 @@ def running(*, dev: bool = False, **settings: str) -> Iterator[Daemon]:
 
 
 @contextmanager
-def directory() -> Iterator[Path]:
+def directory(owner: User | None = None) -> Iterator[Path]:
     """
     An empty directory with a short path.
     """
     path = Path(tempfile.mkdtemp(prefix="wfaas-test-", dir="/tmp"))
+    if owner is not None:
+        os.chown(path, owner.uid, owner.uid)
     try:
         yield path
     finally:

@@ -1,6 +1,7 @@
 """A copy of a daemon that is being written to, put back on an empty machine."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -69,9 +70,10 @@ def operate(
     Run `workerd-faas …` with the daemon's environment.
     """
     return subprocess.run(
-        [BIN / "workerd-faas", *arguments],
+        [*daemon.program("workerd-faas"), *arguments],
         cwd=daemon.directory,
         env={**daemon.environment, **environ},
+        **daemon.identity,
         capture_output=True,
         text=True,
         check=False,
@@ -145,10 +147,12 @@ def restored(original: Daemon, archive: Path, *options: str) -> Iterator[Daemon]
     """
     A daemon elsewhere, on what was restored from an archive.
     """
-    with directory() as place:
-        other = Daemon(place, settings=original.settings, token=original.token)
+    with directory(original.user) as place:
+        other = Daemon(place, settings=original.settings, token=original.token, user=original.user)
         other.account = original.account
         (place / "data").mkdir(mode=0o700)
+        if original.user is not None:
+            os.chown(place / "data", original.user.uid, original.user.uid)
         done = operate(other, "restore", archive, "--json", *options)
         assert done.returncode == 0, done.stderr
         try:

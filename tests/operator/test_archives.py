@@ -92,7 +92,8 @@ def restore(tmp_path: Path, data: bytes) -> tuple[int, str, list[str]]:
 
 def test_what_is_written_is_restored(tmp_path: Path) -> None:
     """
-    Long names, empty and odd-sized files come back byte for byte with their times and mode 0600.
+    Long names, empty and odd-sized files come back byte for byte with their times, for us alone
+    but those of sites, which cells read that are users of their own.
     """
     members = [
         description(),
@@ -107,7 +108,11 @@ def test_what_is_written_is_restored(tmp_path: Path) -> None:
     for name, data in members[1:]:
         path = tmp_path / "data" / name
         assert path.read_bytes() == data
-        assert path.stat().st_mode & 0o777 == 0o600
+        of_site = layout.is_of_site(name)
+        assert path.stat().st_mode & 0o777 == (0o644 if of_site else 0o600)
+        for folder in path.relative_to(tmp_path / "data").parents[:-1]:
+            mode = (tmp_path / "data" / folder).stat().st_mode & 0o777
+            assert mode == (0o755 if of_site else 0o700), folder
         assert path.stat().st_mtime == 1_700_000_000
 
 

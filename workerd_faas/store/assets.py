@@ -37,8 +37,9 @@ _NAME: Final = re.compile(r"([0-9a-f]{32})-([A-Za-z0-9_-]*)")
 _ACCOUNT: Final = re.compile(r"[0-9a-f]{32}")
 _SHARD: Final = re.compile(r"[0-9a-f]{2}")
 _MANIFESTS: Final = "manifests"
-_FILE: Final = 0o644
-_FOLDER: Final = 0o755
+FILE: Final = 0o644
+FOLDER: Final = 0o755
+"""Modes: see above, who reads them."""
 
 
 class AssetDirectory:
@@ -126,9 +127,9 @@ class AssetDirectory:
         with full_disk_is_a_problem():
             for file in files:
                 shard = account / file.hash[:2]
-                make_directory(shard, _FOLDER)
+                make_directory(shard, FOLDER)
                 path = shard / f"{file.hash}-{_name_of(file.content_type)}"
-                write_file(path, file.content, _FILE)
+                write_file(path, file.content, FILE)
                 os.utime(path, (now.timestamp(), now.timestamp()))
                 touched.add(shard)
             for shard in touched:
@@ -138,7 +139,7 @@ class AssetDirectory:
         digest = hashlib.sha256(data).hexdigest()
         path = self._account(account_id) / _MANIFESTS / digest
         with full_disk_is_a_problem():
-            make_directory(path.parent, _FOLDER)
+            make_directory(path.parent, FOLDER)
             write_file(path, data)
             os.utime(path, (now.timestamp(), now.timestamp()))
         return digest

@@ -73,3 +73,10 @@ def is_database(name: str) -> bool:
     Whether it is an SQLite file.
     """
     return name.endswith((".db", ".sqlite"))
+
+
+def is_of_site(name: str) -> bool:
+    """
+    Whether it is a static file of a site.
+    """
+    return name.startswith("assets/")

@@ -22,8 +22,8 @@ from workerd_faas.operator.backup import layout
 from workerd_faas.operator.backup.archive import CHUNK, ArchiveReader, Member
 from workerd_faas.operator.backup.layout import Unacceptable
 from workerd_faas.operator.backup.progress import Progress
-from workerd_faas.store import keyfile
-from workerd_faas.store.durable import make_directory, sync_directory
+from workerd_faas.store import assets, keyfile
+from workerd_faas.store.durable import OWN_DIRECTORY, make_directory, sync_directory
 from workerd_faas.store.lock import DirectoryLock
 from workerd_faas.store.rotation import SEALED
 from workerd_faas.store.schema import SCHEMA
@@ -171,7 +171,8 @@ class Restore:
 
     def _write(self, member: Member) -> None:
         path = self._folder / member.name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        of_site = layout.is_of_site(member.name)
+        make_directory(path.parent, assets.FOLDER if of_site else OWN_DIRECTORY)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         except FileExistsError:
@@ -187,6 +188,9 @@ class Restore:
                 first = False
                 file.write(chunk)
                 self.progress.wrote(len(chunk))
+        if of_site:
+            # Cells that are users of their own read them.
+            path.chmod(assets.FILE)
         # The sweeping of files of sites goes by their age.
         os.utime(path, (member.modified, member.modified))
 
