@@ -90,6 +90,8 @@ def _shown(limits: FunctionLimits, options: FleetOptions) -> Limits:
         account_concurrency=limits.account_concurrency,
         function_rate=limits.function_rate,
         account_rate=limits.account_rate,
+        account_site_size=limits.account_site_size,
+        account_site_files=limits.account_site_files,
         response_timeout=limits.response_timeout,
         cell_cpu=limits.cell_cpu,
         cell_cpu_window=limits.cell_cpu_window,

@@ -22,7 +22,7 @@ from workerd_faas.api.scripts import ScriptRoutes
 from workerd_faas.api.secrets import SecretRoutes
 from workerd_faas.api.tails import TailRoutes
 from workerd_faas.api.wrangler import WranglerRoutes
-from workerd_faas.domain.limits import UploadLimits
+from workerd_faas.domain.limits import AssetQuota, UploadLimits
 from workerd_faas.domain.model import PublicUrls
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.lifecycle import OwnedJobs
@@ -124,6 +124,7 @@ class PlatformTestCase(TestCase):
 
     timeout = 120
     limits = UploadLimits(code=100_000, metadata=10_000, modules=20)
+    quota = AssetQuota()
 
     def make_checker(self) -> Checker:
         """
@@ -148,7 +149,7 @@ class PlatformTestCase(TestCase):
         self.secrets = SecretValues(catalog=self.catalog, vault=FernetVault(lambda: [KEY]))
         self.clock, jobs = SteppingClock(), OwnedJobs()
         await self._start_log(directory)
-        self.asset_files = AssetDirectory(reactor, directory / "assets")
+        self.asset_files = AssetDirectory(reactor, directory / "assets", self.quota)
         tokens = SessionTokens(b"a key of 32 bytes for tests only")
         self.asset_sessions = AssetSessions(
             files=self.asset_files,

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -262,6 +263,30 @@ class DeploymentTests(PlatformTestCase):
         self.assertEqual((await self.ask("PUT", f"{path}/latest", json_body=good)).status, 400)
         self.assertEqual((await self.ask("PUT", f"{path}/next", json_body={})).status, 400)
         self.assertEqual((await self.ask("PUT", f"{path}/next", body=b"[]")).status, 400)
+
+    async def test_a_function_has_so_many_aliases(self) -> None:
+        """
+        One more than may be is refused, by itself and with an upload, which stores nothing; those
+        that are there move, and are listed in pages.
+        """
+        one, two = await self.two_versions()
+        path = f"{SCRIPTS}/hello/aliases"
+        with mock.patch("workerd_faas.store.catalog.MAX_ALIASES", 3):
+            for name in ("a", "b", "c", "b"):
+                put = await self.ask("PUT", f"{path}/{name}", json_body={"version_id": one})
+                self.assertEqual(put.status, 200)
+            refused = await self.ask("PUT", f"{path}/d", json_body={"version_id": two})
+            self.assertEqual((refused.status, refused.error[1]), (400, 10145))
+            self.assertIn("3 aliases", refused.error[2])
+            upload = await self.upload("/hello/versions", annotations={"workers/alias": "d"})
+            self.assertEqual((upload.status, upload.error[1]), (400, 10145))
+            moved = await self.upload("/hello/versions", annotations={"workers/alias": "c"})
+            self.assertEqual(moved.status, 200)
+        listed = (await self.ask("GET", f"{SCRIPTS}/hello/versions")).result["items"]
+        self.assertEqual([each["id"] for each in listed], [moved.result["id"], two, one])
+        pages = [await self.ask("GET", f"{path}?per_page=2&page={page}") for page in (1, 2, 3)]
+        names = [[each["name"] for each in page.result] for page in pages]
+        self.assertEqual(names, [["a", "b"], ["c"], []])
 
     async def test_a_versions_address_stays_its_own(self) -> None:
         """

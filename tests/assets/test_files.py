@@ -8,12 +8,14 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.assets.sites import hash_of
 from tests.assets.test_sessions import INDEX, SessionTestCase
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.limits import AssetQuota
 from workerd_faas.store.assets import AssetDirectory
 from workerd_faas.usecases.ports import ReceivedFile
 from workerd_faas.usecases.sites.sweeping import GRACE, SiteSweeper
@@ -112,6 +114,71 @@ class FileTests(TestCase):
         self.assertIn(f"{ALICE}/{name}", self.on_disk())
         self.assertIsNone(await self.files.manifest(ALICE, digest))
         self.assertEqual(await self.files.accounts(), [ALICE, BOB])
+
+    async def test_an_account_has_so_much_room(self) -> None:
+        """
+        What does not fit, in bytes or in number, is not stored; what is there already, manifests
+        and other accounts' files do or do not count as they should, and a new start finds as much.
+        """
+        quota = AssetQuota(size=20, files=2)
+        for files in (
+            AssetDirectory(reactor, self.directory, quota),
+            AssetDirectory(reactor, self.directory, quota),
+        ):
+            await files.put(ALICE, [received(b"1234567890"), received(b"x")], NOON)
+            with self.assertRaises(Problem) as caught:
+                await files.put(ALICE, [received(b"a third one")], NOON)
+            self.assertEqual(caught.exception.kind, Kind.ASSETS_TOO_LARGE)
+            self.assertIn("ACCOUNT_SITE", caught.exception.message)
+            with self.assertRaises(Problem):
+                await files.check_room(ALICE, 0, 1)
+            with self.assertRaises(Problem):
+                await files.check_room(ALICE, 10, 0)
+            await files.check_room(ALICE, 9, 0)
+            await files.put(BOB, [received(b"of Bob"), received(b"more")], NOON)
+        self.assertEqual(len(self.on_disk()), 4)
+        await files.put_manifest(ALICE, b"123456789", NOON)
+        with self.assertRaises(Problem):
+            await files.put_manifest(ALICE, b"0", NOON)
+        self.assertEqual(len(self.on_disk()), 5)
+
+    async def test_room_is_given_back(self) -> None:
+        """
+        What was swept, and what could not be written, takes no room.
+        """
+        files = AssetDirectory(reactor, self.directory, AssetQuota(size=10, files=1))
+        full = OSError(errno.ENOSPC, "No space left on device")
+        with mock.patch("os.fsync", side_effect=full), self.assertRaises(Problem):
+            await files.put(ALICE, [received(b"0123456789")], NOON)
+        await files.put(ALICE, [received(b"1234567890")], NOON)
+        with self.assertRaises(Problem):
+            await files.check_room(ALICE, 0, 1)
+        self.assertEqual(await files.sweep(ALICE, (), NOON + HOUR), 1)
+        await files.put(ALICE, [received(b"123456789!")], NOON)
+
+    async def test_uploads_at_once_share_the_room(self) -> None:
+        """
+        Of many uploads at the same time as many are taken as there is room for.
+        """
+        files = AssetDirectory(reactor, self.directory, AssetQuota(files=3))
+        uploads = [
+            Deferred.fromCoroutine(files.put(ALICE, [received(b"%d" % n)], NOON)) for n in range(12)
+        ]
+        done = await DeferredList(uploads, consumeErrors=True)
+        self.assertEqual(sum(success for success, _ in done), 3)
+        self.assertEqual(len(self.on_disk()), 3)
+
+    async def test_a_file_that_grows_is_counted(self) -> None:
+        """
+        A file that comes again under its hash with another size counts as it is now.
+        """
+        files = AssetDirectory(reactor, self.directory, AssetQuota(size=10))
+        small = received(b"1")
+        large = ReceivedFile(hash=small.hash, content_type="text/plain", content=b"12345678901")
+        await files.put(ALICE, [small], NOON)
+        with self.assertRaises(Problem):
+            await files.put(ALICE, [large], NOON)
+        await files.check_room(ALICE, 9, 0)
 
     async def test_asking_for_a_file_keeps_it(self) -> None:
         """

@@ -10,6 +10,7 @@ import jwt
 from tests.api.platform import Answer, PlatformTestCase
 from tests.assets.sites import hash_of, type_of
 from tests.e2e.daemon import multipart
+from workerd_faas.domain.limits import AssetQuota
 
 ALICE = "a" * 32
 BOB = "b" * 32
@@ -383,3 +384,26 @@ class VersionTests(SessionTestCase):
             headers={"content-type": content_type},
         )  # fmt: skip
         self.assertIn("names no 'main_module'", answer.error[2])
+
+
+class QuotaTests(SessionTestCase):
+    """
+    Accounts with little room.
+    """
+
+    quota = AssetQuota(files=2)
+
+    async def test_a_session_that_would_not_fit_is_not_begun(self) -> None:
+        """
+        It is refused before any file is sent; what fits is deployed, and again without changes.
+        """
+        files = {INDEX: b"one", "/a.css": b"a"}
+        refused = await self.begin({**files, "/b.css": b"b"})
+        self.assertEqual(refused.error[:2], (413, 10302))
+        self.assertIn("3 files; 2 are allowed (ACCOUNT_SITE_FILES)", refused.error[2])
+        for _ in range(2):
+            self.assertEqual((await self.deploy({"jwt": await self.whole(files)})).status, 200)
+        refused = await self.begin({INDEX: b"two"})
+        self.assertEqual(refused.error[:2], (413, 10302))
+        stranger = await self.begin(files, name="other", account=BOB, bearer="bob")
+        self.assertEqual(stranger.status, 201)

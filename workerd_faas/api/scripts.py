@@ -136,7 +136,7 @@ class ScriptRoutes:
         @app.route(SCRIPT + "/aliases", methods=["GET"])
         async def aliases(request: IRequest, account: str, name: str) -> bytes:
             found = await self.workers.read.aliases(await self._target(request, account, name))
-            return answer(request, [shapes.alias(a, name, self.urls) for a in found])
+            return answer_page(request, found, lambda a: shapes.alias(a, name, self.urls))
 
         @app.route(SCRIPT + "/aliases/<alias>", methods=["GET"])
         async def alias_(request: IRequest, account: str, name: str, alias: str) -> bytes:

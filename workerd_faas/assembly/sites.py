@@ -21,7 +21,9 @@ class SiteParts:
     """
 
     def __init__(self, ground: Ground) -> None:
-        self.store = AssetDirectory(ground.reactor, ground.data.assets)
+        self.store = AssetDirectory(
+            ground.reactor, ground.data.assets, ground.settings.limits.sites
+        )
         worker = find_asset_worker()
         self.served = (
             None if worker is None else SiteFiles(directory=ground.data.assets, worker=worker)

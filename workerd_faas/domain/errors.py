@@ -41,6 +41,7 @@ class Kind(enum.Enum):
     VERSION_NOT_FOUND = "version_not_found"
     VERSION_AMBIGUOUS = "version_ambiguous"
     ALIAS_NOT_FOUND = "alias_not_found"
+    TOO_MANY_ALIASES = "too_many_aliases"
     DEPLOYMENT_INVALID = "deployment_invalid"
     TARGET_NOT_FOUND = "target_not_found"
     GRANT_NOT_FOUND = "grant_not_found"

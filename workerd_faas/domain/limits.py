@@ -34,6 +34,25 @@ class UploadLimits:
         return 2 * self.code + self.metadata + self.modules * 2048
 
 
+MAX_ALIASES = 1000
+"""Of one function."""
+
+
+@attrs.frozen(kw_only=True)
+class AssetQuota:
+    """
+    Bounds of all sites of an account together, old versions and what is being uploaded included;
+    None is no bound.
+
+    Attributes:
+        size: Bytes on the disk.
+        files: How many different files.
+    """
+
+    size: int | None = None
+    files: int | None = None
+
+
 @attrs.frozen(kw_only=True)
 class AssetLimits:
     """

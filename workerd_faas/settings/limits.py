@@ -7,6 +7,7 @@ import attrs
 
 from workerd_faas.domain.admission import TrafficLimits
 from workerd_faas.domain.blame import BlamePolicy
+from workerd_faas.domain.limits import AssetQuota
 from workerd_faas.settings import values
 from workerd_faas.settings.setting import Setting
 
@@ -45,6 +46,23 @@ LIMIT_SETTINGS: Final = (
         read=values.rate,
         default_words="no bound",
         example="500",
+    ),
+    Setting(
+        group=_LIMITS,
+        name="ACCOUNT_SITE_SIZE",
+        meaning="How much room the static files of all versions of an account's functions may "
+        "take; none for no bound",
+        read=values.or_none(values.size),
+        default="10GiB",
+        example="1GiB",
+    ),
+    Setting(
+        group=_LIMITS,
+        name="ACCOUNT_SITE_FILES",
+        meaning="How many different static files these may be; none for no bound",
+        read=values.or_none(values.count),
+        default="200000",
+        example="20000",
     ),
     Setting(
         group=_LIMITS,
@@ -127,6 +145,8 @@ class FunctionLimits:
     account_concurrency: int
     function_rate: float | None
     account_rate: float | None
+    account_site_size: int | None
+    account_site_files: int | None
     response_timeout: float
     request_body: int | None
     response_header: int
@@ -149,6 +169,13 @@ class FunctionLimits:
         )
 
     @property
+    def sites(self) -> AssetQuota:
+        """
+        How much sites may take.
+        """
+        return AssetQuota(size=self.account_site_size, files=self.account_site_files)
+
+    @property
     def blame(self) -> BlamePolicy:
         """
         When functions are quarantined.
@@ -169,6 +196,8 @@ def function_limits(read: Mapping[str, Any]) -> FunctionLimits:
         account_concurrency=read["ACCOUNT_CONCURRENCY"],
         function_rate=read["FUNCTION_RATE"],
         account_rate=read["ACCOUNT_RATE"],
+        account_site_size=read["ACCOUNT_SITE_SIZE"],
+        account_site_files=read["ACCOUNT_SITE_FILES"],
         response_timeout=read["RESPONSE_TIMEOUT"],
         request_body=read["MAX_REQUEST_BODY"],
         response_header=read["MAX_RESPONSE_HEADER"],

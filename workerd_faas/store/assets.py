@@ -15,19 +15,21 @@ import os
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
 
+from workerd_faas.domain.limits import AssetQuota
 from workerd_faas.store.durable import (
     full_disk_is_a_problem,
     make_directory,
     sync_directory,
     write_file,
 )
+from workerd_faas.store.site_room import SiteRoom, Usage
 from workerd_faas.usecases import ports
 from workerd_faas.usecases.ports import HeldFile, ReceivedFile
 
@@ -47,11 +49,18 @@ class AssetDirectory:
     `usecases.ports.AssetFiles`.
     """
 
-    def __init__(self, reactor: Any, directory: Path) -> None:
+    def __init__(self, reactor: Any, directory: Path, quota: AssetQuota | None = None) -> None:
         self._reactor = reactor
         self._directory = directory
         # Held while a file's age is looked at and acted upon.
         self._ages = threading.Lock()
+        self._room = SiteRoom(quota or AssetQuota(), self._look)
+
+    async def check_room(self, account_id: str, size: int, files: int) -> None:
+        """
+        See `usecases.ports.AssetFiles.check_room`.
+        """
+        await self._in_thread(self._room.check, account_id, Usage(size, files))
 
     async def held(
         self, account_id: str, hashes: Collection[str], now: datetime
@@ -123,22 +132,24 @@ class AssetDirectory:
 
     def _put(self, account_id: str, files: Sequence[ReceivedFile], now: datetime) -> None:
         account = self._account(account_id)
-        touched = set()
-        with full_disk_is_a_problem():
-            for file in files:
-                shard = account / file.hash[:2]
-                make_directory(shard, FOLDER)
-                path = shard / f"{file.hash}-{_name_of(file.content_type)}"
-                write_file(path, file.content, FILE)
+        paths = {
+            account / file.hash[:2] / f"{file.hash}-{_name_of(file.content_type)}": file.content
+            for file in files
+        }
+        before = [path.stat().st_size for path in paths if path.exists()]
+        size = sum(map(len, paths.values())) - sum(before)
+        with self._taking(account_id, Usage(size, len(paths) - len(before))):
+            for path, content in paths.items():
+                make_directory(path.parent, FOLDER)
+                write_file(path, content, FILE)
                 os.utime(path, (now.timestamp(), now.timestamp()))
-                touched.add(shard)
-            for shard in touched:
+            for shard in {path.parent for path in paths}:
                 sync_directory(shard)
 
     def _put_manifest(self, account_id: str, data: bytes, now: datetime) -> str:
         digest = hashlib.sha256(data).hexdigest()
         path = self._account(account_id) / _MANIFESTS / digest
-        with full_disk_is_a_problem():
+        with self._taking(account_id, Usage(0 if path.exists() else len(data))):
             make_directory(path.parent, FOLDER)
             write_file(path, data)
             os.utime(path, (now.timestamp(), now.timestamp()))
@@ -162,7 +173,29 @@ class AssetDirectory:
                 for entry in _files_in(account / folder.name):
                     if f"{folder.name}/{entry.name}" not in wanted:
                         removed += self._removed(entry, before)
+        if removed:
+            self._room.forget(account_id)
         return removed
+
+    @contextmanager
+    def _taking(self, account_id: str, more: Usage) -> Iterator[None]:
+        self._room.take(account_id, more)
+        try:
+            with full_disk_is_a_problem():
+                yield
+        except BaseException:
+            self._room.forget(account_id)
+            raise
+
+    def _look(self, account_id: str) -> Usage:
+        found = Usage()
+        account = self._account(account_id)
+        for folder in _entries(account):
+            for entry in _files_in(Path(folder.path)) if folder.is_dir() else ():
+                # It may be gone by now.
+                with suppress(FileNotFoundError):
+                    found += Usage(entry.stat().st_size, bool(_NAME.fullmatch(entry.name)))
+        return found
 
     def _removed(self, entry: "os.DirEntry[str]", before: datetime) -> bool:
         with self._ages, suppress(FileNotFoundError):

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import attrs
 
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.limits import MAX_ALIASES
 from workerd_faas.domain.model import (
     Alias,
     Deployment,
@@ -377,6 +378,15 @@ def _insert_deployment(cursor: Cursor, deployment: Deployment) -> None:
 
 
 def _set_alias(cursor: Cursor, function: str, alias: str, version_id: str, now: datetime) -> Alias:
+    cursor.execute(
+        "SELECT count(*) FROM aliases WHERE function = ? AND name != ?", (function, alias)
+    )
+    if cursor.fetchone()[0] >= MAX_ALIASES:
+        raise Problem(
+            kind=Kind.TOO_MANY_ALIASES,
+            message=f"The Worker {function!r} has {MAX_ALIASES} aliases, and may have no more: "
+            "remove some (`wrkst alias delete`), or let an existing one name this version.",
+        )
     cursor.execute(
         "INSERT INTO aliases (function, name, version_id, created_at, modified_at)"
         " VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (function, name) DO UPDATE"

@@ -155,12 +155,20 @@ class AssetFiles(Protocol):
         leaves them.
         """
 
+    async def check_room(self, account_id: str, size: int, files: int) -> None:
+        """
+        Look before so many bytes in so many new files are put.
+
+        Raises:
+            Problem: `ASSETS_TOO_LARGE`, if the account may not have them too.
+        """
+
     async def put(self, account_id: str, files: Sequence[ReceivedFile], now: datetime) -> None:
         """
         Store durably. Idempotent.
 
         Raises:
-            Problem: `STORAGE_FULL`.
+            Problem: `ASSETS_TOO_LARGE`, `STORAGE_FULL`.
         """
 
     async def put_manifest(self, account_id: str, data: bytes, now: datetime) -> str:
@@ -168,7 +176,7 @@ class AssetFiles(Protocol):
         Keep a session's manifest until `sweep` finds it too old; returns its SHA-256.
 
         Raises:
-            Problem: `STORAGE_FULL`.
+            Problem: `ASSETS_TOO_LARGE`, `STORAGE_FULL`.
         """
 
     async def manifest(self, account_id: str, digest: str) -> bytes | None:
@@ -331,7 +339,7 @@ class Catalog(Protocol):
     ) -> Alias:
         """
         Raises:
-            Problem: `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`.
+            Problem: `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `TOO_MANY_ALIASES`.
         """
 
     async def remove_alias(self, account_id: str, name: str, alias: str) -> None:

@@ -185,7 +185,8 @@ class Workers:
         Let `alias` name a version.
 
         Raises:
-            Problem: `INVALID_NAME`, `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `FORBIDDEN`.
+            Problem: `INVALID_NAME`, `SCRIPT_NOT_FOUND`, `VERSION_NOT_FOUND`, `FORBIDDEN`,
+                `TOO_MANY_ALIASES`.
         """
         account_for(target.principal, target.account_id)
         check_alias(alias)

@@ -257,7 +257,7 @@ class ScriptsApi:
         """
         All aliases of a function.
         """
-        return _records(self.api.get(*self._path(name, "aliases")))
+        return _records(self.api.pages(*self._path(name, "aliases")))
 
     def set_alias(self, name: str, alias: str, version_id: str) -> Record:
         """

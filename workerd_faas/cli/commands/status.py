@@ -109,6 +109,11 @@ def _limits(limits: Mapping[str, Any]) -> list[str]:
     for name, whose in (("function_rate", "of a function"), ("account_rate", "in all")):
         if limits[name] is not None:
             shown.append(f"{limits[name]:g} requests a second {whose}")
+    # A server that is older does not say.
+    if limits.get("account_site_size") is not None:
+        shown.append(f"{limits['account_site_size'] / _MIB:.0f} MiB of static files")
+    if limits.get("account_site_files") is not None:
+        shown.append(f"{limits['account_site_files']} static files")
     if limits["cell_cpu"] is not None:
         shown.append(
             f"{limits['cell_cpu']:g} s of CPU time in {limits['cell_cpu_window']:g} s a process"

@@ -100,6 +100,8 @@ class AssetSessions:
             for digest, size in sizes.items()
             if digest not in held or held[digest].size != size
         ]
+        size = sum(sizes[digest] for digest in missing)
+        await self.files.check_room(target.account_id, size, len(missing))
         scope = Scope(
             account_id=target.account_id,
             function=target.function,
@@ -107,7 +109,7 @@ class AssetSessions:
         )
         if not missing:
             return Session(token=self.tokens.make(COMPLETION, scope, now), buckets=())
-        single = sum(sizes[digest] for digest in missing) >= SINGLE_FILES_FROM * len(missing)
+        single = size >= SINGLE_FILES_FROM * len(missing)
         return Session(
             token=self.tokens.make(SESSION, scope, now, single_files=single),
             buckets=tuple(buckets(missing, sizes, self.limits)),
@@ -136,7 +138,7 @@ class AssetSessions:
             The completion token.
 
         Raises:
-            Problem: `ASSETS_TOKEN_INVALID`, `ASSETS_INVALID`, `STORAGE_FULL`.
+            Problem: `ASSETS_TOKEN_INVALID`, `ASSETS_INVALID`, `ASSETS_TOO_LARGE`, `STORAGE_FULL`.
         """
         scope = self.tokens.check(SESSION, token or "", self.clock.now())
         if scope is None or scope.account_id != account_id:

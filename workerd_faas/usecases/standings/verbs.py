@@ -24,6 +24,8 @@ class Limits:
     account_concurrency: int
     function_rate: float | None
     account_rate: float | None
+    account_site_size: int | None
+    account_site_files: int | None
     response_timeout: float
     cell_cpu: float | None
     cell_cpu_window: float
