@@ -141,7 +141,9 @@ def _says(modules: Sequence[Module], word: bytes) -> bool:
 def _missing(binding: Binding, kind: ResourceKind, what: str) -> Problem:
     return Problem(
         kind=Kind.BINDING_INVALID,
-        message=f"The binding {binding.name!r}: your account has no {kind.noun} {what[:100]!r}.",
+        message=f"The binding {binding.name!r}: your account has no {kind.noun} {what[:100]!r}. "
+        "Name one of its own; a KV namespace or D1 database without an id in the configuration is "
+        "made by the deploy.",
     )
 
 
