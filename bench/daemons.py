@@ -7,7 +7,16 @@ from typing import Any
 
 from tests.e2e.daemon import Daemon, directory, running, workerds_of
 
-__all__ = ["Daemon", "cell_of", "directory", "multiplied", "running", "version_of", "workerds_of"]
+__all__ = [
+    "Daemon",
+    "cell_of",
+    "directory",
+    "multiplied",
+    "promoted_cell_of",
+    "running",
+    "version_of",
+    "workerds_of",
+]
 
 
 def cell_of(daemon: Daemon) -> tuple[Path, int]:
@@ -19,6 +28,17 @@ def cell_of(daemon: Daemon) -> tuple[Path, int]:
         if inside.parent.name == "f":
             return inside / "h", pid
     raise RuntimeError("the daemon has no cell")
+
+
+def promoted_cell_of(daemon: Daemon) -> tuple[Path, int] | None:
+    """
+    The socket and the process of a promoted function, if there is one.
+    """
+    for pid in workerds_of(daemon):
+        socket = Path(f"/proc/{pid}/cwd").resolve() / "p"
+        if socket.exists():
+            return socket, pid
+    return None
 
 
 def version_of(daemon: Daemon, function: str) -> str:

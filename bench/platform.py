@@ -1,16 +1,20 @@
 """
 What the whole daemon costs, and the router in its cells: one and the same function as a static
 service, behind the shortest loader that there is, in the daemon's own cell hit directly on its
-socket, through the daemon, and through nginx in the place of the daemon.
+socket, through the daemon, and through nginx in the place of the daemon; and promoted to a process
+of its own, hit directly and through the daemon.
 """
 
 import contextlib
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Final
 
-from bench.daemons import Daemon, cell_of, running, version_of
+import attrs
+
+from bench.daemons import Daemon, cell_of, promoted_cell_of, running, version_of
 from bench.processes import (
     HELLO,
     Target,
@@ -33,6 +37,8 @@ RATIOS: Final = {
     "nginx ÷ cell": ("nginx", "cell"),
     "cell ÷ loader": ("cell", "loader"),
     "cell ÷ raw": ("cell", "raw"),
+    "promoted ÷ raw": ("promoted", "raw"),
+    "promoted, through the daemon ÷ promoted": ("daemon, promoted", "promoted"),
     "cell with tail ÷ loader": ("with tail", "loader"),
 }
 
@@ -54,7 +60,7 @@ def run(seconds: float, rounds: int) -> dict[str, Any]:
     assert binary is not None  # See `bench.__main__`.
     with tempfile.TemporaryDirectory(prefix="wf-bench-") as name, contextlib.ExitStack() as stack:
         directory = Path(name)
-        daemon = stack.enter_context(running())
+        daemon = stack.enter_context(running(PROMOTED_FUNCTIONS="none"))
         targets = [
             stack.enter_context(workerd("raw", binary, directory)),
             stack.enter_context(workerd("loader", binary, directory, loader=True)),
@@ -68,6 +74,7 @@ def run(seconds: float, rounds: int) -> dict[str, Any]:
             )
         talker = stack.enter_context(running())
         targets += _of(talker, "talker", "with tail", None, code=_TALKER)
+        targets += _promoted(stack.enter_context(running()))
         for target in targets:
             target.put(32, WARM)
         return {
@@ -92,6 +99,22 @@ def _of(
         pids = {"relay": daemon.process.pid, "cell": pid}
         found.append(Target(through, str(daemon.port), pids, (), (host,)))
     return found
+
+
+def _promoted(daemon: Daemon) -> list[Target]:
+    """
+    A function that is called so much that it has a process of its own, without router and loader.
+    """
+    _, through = _of(daemon, "hello", "", "daemon, promoted")
+    deadline = time.monotonic() + 60
+    while (found := promoted_cell_of(daemon)) is None:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the function was not promoted")
+        through.put(32, 1.0)
+    cell, pid = found
+    headers = as_the_relay(route_and_cf(version_of(daemon, "hello"), "hello"))
+    direct = Target("promoted", str(cell), {"cell": pid}, headers, through.hosts)
+    return [direct, attrs.evolve(through, pids={**through.pids, "cell": pid})]
 
 
 def show(document: dict[str, Any]) -> str:

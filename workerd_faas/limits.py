@@ -45,6 +45,7 @@ def fleet_options(settings: Settings) -> FleetOptions:
         deny=settings.egress_deny,
         max_cells=settings.max_cells,
         cells_per_place=settings.cells_per_account,
+        promoted=settings.promoted_functions,
         idle=settings.cell_idle_timeout,
         memory=settings.cell_memory,
         memory_of_all=settings.cells_memory or _most_of_the_memory(),

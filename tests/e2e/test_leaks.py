@@ -68,9 +68,9 @@ def children(daemon: Daemon) -> list[int]:
 
 def directories(daemon: Daemon) -> int:
     """
-    How many cells have a directory.
+    How many directories there are for cells and what they belong to.
     """
-    return len(list((daemon.directory / "data" / "run").rglob("workerd.capnp")))
+    return sum(path.is_dir() for path in (daemon.directory / "data" / "run").rglob("*"))
 
 
 def cell_of(daemon: Daemon) -> int:

@@ -107,10 +107,12 @@ def test_a_function_cell_listens_and_dials_where_it_should() -> None:
 
 def test_our_javascript_is_all_there() -> None:
     """
-    Every module that ours import is among those that the cell is given.
+    Every module that ours import is among those that the cell is given, or (client_main.js) that a
+    function's isolate is.
     """
+    given = ("cloudflare:", "node:", "./__workerd_faas_", "MAIN")
     for names in (javascript.ROUTER, javascript.CHECK):
         modules = dict(javascript.sources(names))
         for source in modules.values():
             for imported in re.findall(r'^import .* from "([^"$]+)";$', source, re.M):
-                assert imported in modules or imported.startswith(("cloudflare:", "node:"))
+                assert imported in modules or imported.startswith(given)

@@ -127,7 +127,7 @@ def test_only_cells_are_taken_for_cells(directory: Path) -> None:
     """
     cell = os.fsencode(directory / "c1" / "workerd")
     for argv, expected in (
-        ([cell, b"serve", b"--experimental", b"/proc/self/cwd/workerd.capnp", b""], True),
+        ([cell, b"serve", b"--experimental", b"/proc/self/fd/4", b""], True),
         ([b"/usr/bin/vim", b"serve", cell], False),
         ([cell, b"compile"], False),
         ([cell], False),

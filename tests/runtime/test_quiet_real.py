@@ -98,7 +98,7 @@ class QuietTests(RealCase):
         A cell that runs this.
         """
         self.loader.versions["v"] = text
-        self.cells: Fleet = await self.fleet()
+        self.cells: Fleet = await self.fleet(promoted=0)
         self.upstream: Upstream = await self.ready(self.cells, Route(ACCOUNT, "fn-v", "v"))
 
     async def ask(self, path: str, **more: Any) -> Reply:

@@ -13,7 +13,7 @@ from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.cell import Cell, Death, Times
 from workerd_faas.runtime.config import quoted
 from workerd_faas.runtime.probe import Health
-from workerd_faas.runtime.process import CONFIG, MIB, Launch, spawn
+from workerd_faas.runtime.process import MIB, Launch, spawn
 from workerd_faas.runtime.state.config import StateCell, render_state_cell
 
 WORKERS: Final = Path(__file__).parent / "same"
@@ -124,7 +124,6 @@ class SameTests(StateCase):
             connect=False,
             writable=(folder,),
         )
-        (folder / CONFIG).write_text(config)
         owner = _Owner()
         upstream = Upstream(str(folder / "h"), "native")
         cell = Cell(
@@ -133,7 +132,7 @@ class SameTests(StateCase):
             upstream=upstream,
             times=Times(misses=0),
             prober=_Prober(self.reactor),  # type: ignore[arg-type]
-            spawn=lambda process: spawn(self.reactor, launch, process),
+            spawn=lambda process: spawn(self.reactor, launch, config, process),
             owner=owner,
         )
         cell.start()

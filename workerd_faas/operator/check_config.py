@@ -42,6 +42,7 @@ def described(settings: Settings) -> dict[str, Any]:
         "egress_deny": [str(address) for address in settings.egress_deny],
         "max_cells": settings.max_cells,
         "cells_per_account": settings.cells_per_account,
+        "promoted_functions": settings.promoted_functions,
         "cell_memory": settings.cell_memory,
         "cells_memory": settings.cells_memory,
         "cell_idle_timeout": settings.cell_idle_timeout,

@@ -22,7 +22,7 @@ from workerd_faas.runtime.cell import Cause, Cell, Times
 from workerd_faas.runtime.check_process import WALL_FACTOR, CheckProcess, Kept, Watch
 from workerd_faas.runtime.config import CheckCell, render_check_cell
 from workerd_faas.runtime.probe import SocketProber
-from workerd_faas.runtime.process import CONFIG, MIB, Exit, Launch, ProcessOwner, spawn
+from workerd_faas.runtime.process import MIB, Exit, Launch, ProcessOwner, spawn
 from workerd_faas.runtime.unix_http import NoAnswer, ask
 from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.ports import Checker
@@ -288,9 +288,8 @@ class CheckCells:
 
         def start_process(process: ProcessOwner) -> IProcessTransport:
             directory.mkdir(mode=0o700)
-            (directory / CONFIG).write_text(config, encoding="utf-8")
             bench.give_directory()
-            return spawn(self.reactor, attrs.evolve(launch, uid=bench.uid), process)
+            return spawn(self.reactor, attrs.evolve(launch, uid=bench.uid), config, process)
 
         bench = CheckProcess(directory, self.walls, self._benches, self._one_is_lost)
         bench.cell = Cell(

@@ -5,13 +5,16 @@ Everything that varies is a string literal made by `quoted`, so no value can end
 """
 
 import functools
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import attrs
 
+from workerd_faas.domain.model import JSON, Module, ModuleKind
 from workerd_faas.runtime.egress import NOTHING, Egress
+from workerd_faas.runtime.promoted import PRIVATE, Promoted
 from workerd_faas.wire.headers import PROTO, ROUTE_AND_CF
 
 SOCKET_NAME: Final = "http"
@@ -67,6 +70,8 @@ class FunctionCell:
         loaded_versions: How many versions its router keeps loaded.
         files: The directory with the account's files of sites, if it may serve sites.
         files_of_all: Whether there is a directory for each account in it.
+        promoted: A version that is a service of its own, if there is one.
+        promoted_listen: The unix socket on which that answers.
     """
 
     listen: Path
@@ -78,6 +83,8 @@ class FunctionCell:
     calls: Path | None = None
     files: Path | None = None
     files_of_all: bool = False
+    promoted: Promoted | None = None
+    promoted_listen: Path = Path()
 
 
 @attrs.frozen(kw_only=True)
@@ -123,8 +130,18 @@ def render_function_cell(cell: FunctionCell) -> str:
             '(name = "FILES", service = "files")',
             f'(name = "FILES_OF_ALL", json = "{"true" if cell.files_of_all else "false"}")',
         ]
+    sockets = [_socket(SOCKET_NAME, cell.listen, "main")]
+    if cell.promoted is not None:
+        version = {"version": cell.promoted.version_id, "function": cell.promoted.function}
+        bindings += [
+            f'(name = "PROMOTED", service = (name = "promoted", entrypoint = {quoted(PRIVATE)}))',
+            f'(name = "PROMOTED_VERSION", json = {quoted(json.dumps(version))})',
+        ]
+        services.append(_promoted(cell.promoted))
+        # First, so that it is there when the other one is announced.
+        sockets.insert(0, _socket("promoted", cell.promoted_listen, "promoted"))
     services.insert(0, _worker(cell.modules, bindings))
-    return _config(services, cell.listen, COLLECTING)
+    return _config(services, sockets, COLLECTING)
 
 
 def render_check_cell(cell: CheckCell) -> str:
@@ -134,11 +151,12 @@ def render_check_cell(cell: CheckCell) -> str:
     services = [_worker(cell.modules, ['(name = "LOADER", workerLoader = ())']), _network(NOTHING)]
     # With any flag of V8 workerd cannot use what it has compiled beforehand, and each isolate
     # starts later by a fifth. A process that answers requests needs them; this one does not.
-    return _config(services, cell.listen, "")
+    return _config(services, [_socket(SOCKET_NAME, cell.listen, "main")], "")
 
 
-def _config(services: Iterable[str], listen: Path, flags: str) -> str:
+def _config(services: Iterable[str], sockets: Iterable[str], flags: str) -> str:
     listed = ",\n    ".join(services)
+    listening = ",\n    ".join(sockets)
     # Structured: whatever Workers print goes to standard output, and standard error has the
     # runtime's own words alone.
     return f"""using Workerd = import "/workerd/workerd.capnp";
@@ -150,13 +168,51 @@ const config :Workerd.Config = (
   {flags}
   logging = (structuredLogging = true),
   sockets = [
-    (name = {quoted(SOCKET_NAME)}, address = {_unix(listen)}, service = "main", http = (
-      cfBlobHeader = {quoted(ROUTE_AND_CF)},
-      forwardedProtoHeader = {quoted(PROTO)},
-    )),
+    {listening},
   ],
 );
 """
+
+
+def _socket(name: str, listen: Path, service: str) -> str:
+    return (
+        f"(name = {quoted(name)}, address = {_unix(listen)}, service = {quoted(service)}, "
+        f"http = (cfBlobHeader = {quoted(ROUTE_AND_CF)}, forwardedProtoHeader = {quoted(PROTO)}))"
+    )
+
+
+def _promoted(version: Promoted) -> str:
+    flags = ", ".join(map(quoted, version.compatibility_flags))
+    bindings = ", ".join(_value(name, value) for name, value in version.env.items())
+    return (
+        f'(name = "promoted", worker = ('
+        f"modules = [{', '.join(map(_part, version.modules))}], "
+        f"compatibilityDate = {quoted(version.compatibility_date)}, "
+        f"compatibilityFlags = [{flags}], "
+        f'bindings = [{bindings}], globalOutbound = "internet"))'
+    )
+
+
+def _value(name: str, value: JSON) -> str:
+    return f"(name = {quoted(name)}, json = {quoted(json.dumps(value))})"
+
+
+_PARTS: Final = {
+    ModuleKind.ESM: "esModule",
+    ModuleKind.COMMONJS: "commonJsModule",
+    ModuleKind.TEXT: "text",
+    ModuleKind.DATA: "data",
+    ModuleKind.JSON: "json",
+    ModuleKind.WASM: "wasm",
+}
+
+
+def _part(module: Module) -> str:
+    if module.kind in {ModuleKind.DATA, ModuleKind.WASM}:
+        content = f'0x"{module.content.hex()}"'
+    else:
+        content = quoted(module.content.decode())
+    return f"(name = {quoted(module.name)}, {_PARTS[module.kind]} = {content})"
 
 
 def _worker(modules: tuple[tuple[str, str], ...], bindings: Iterable[str]) -> str:

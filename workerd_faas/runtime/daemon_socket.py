@@ -12,7 +12,7 @@ reached is the authorisation, and it is good for one account's versions only.
 
 import json
 import struct
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -287,6 +287,7 @@ def listen(
     called: set[str],
     common: Budget,
     points: PointSink | None = None,
+    given: Iterable[Route] = (),
 ) -> IListeningPort:
     """
     Serve one cell.
@@ -298,6 +299,7 @@ def listen(
         called: Filled with the names of functions that the cell asks about.
         common: What all cells together may report.
         points: Takes the data points of its functions.
+        given: Versions that it has without asking.
 
     Raises:
         CannotListenError: the socket could not be made.
@@ -311,6 +313,7 @@ def listen(
         called=called,
         common=common,
         points=points,
+        served={route.version_id: route for route in given},
     )
     port: IListeningPort = reactor.listenUNIX(path, _Site(door, reactor), mode=0o600)
     return port

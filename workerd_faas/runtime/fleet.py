@@ -17,6 +17,7 @@ from workerd_faas.domain.blame import Blame, Change, Standing
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.policies import AccountPolicy, ForAll, Isolation, Reach
 from workerd_faas.domain.routing import Route
+from workerd_faas.domain.termination import Verdict
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import egress, javascript, leftovers, memory
 from workerd_faas.runtime.cell import Cause, Cell, Death, State
@@ -25,6 +26,8 @@ from workerd_faas.runtime.crowd import MARK, Crowds
 from workerd_faas.runtime.housing import Builder, House
 from workerd_faas.runtime.options import FleetOptions
 from workerd_faas.runtime.process import MIB, RESERVED_DATA
+from workerd_faas.runtime.promoted import Promoted
+from workerd_faas.runtime.promotions import Promotions, hot
 from workerd_faas.runtime.quarantine import GuardedTargets, Quarantine, Wish
 from workerd_faas.runtime.reaches import Reaches
 from workerd_faas.runtime.rules import Rules, own_key
@@ -94,6 +97,7 @@ class Fleet:
     _slots: dict[str, Slot] = attrs.Factory(dict)
     _crowds: Crowds[Slot] = attrs.field(init=False)
     _reaches: Reaches = attrs.field(init=False)
+    _promotions: Promotions = attrs.field(init=False)
     _houses: dict[Cell, House] = attrs.Factory(dict)
     _queued: dict[Slot, None] = attrs.Factory(dict)
     _made: int = 0
@@ -131,6 +135,17 @@ class Fleet:
     @_crowds.default
     def _everybody_alone(self) -> Crowds[Slot]:
         return Crowds(self.options.cells_per_place)
+
+    @_promotions.default
+    def _nobody_is_promoted(self) -> Promotions:
+        return Promotions(
+            reactor=self.reactor,
+            loader=self.loader,
+            most=self.options.promoted,
+            room=self._has_room,
+            place=self._place_of,
+            leave=self._leave,
+        )
 
     @_apart.default
     def _those_apart(self) -> set[str]:
@@ -204,6 +219,9 @@ class Fleet:
         """
         concerned: dict[Slot, None] = {}
         for account_id, (left, reach) in self.rules.follow(policies).items():
+            self._promotions.demote(
+                partial(_of_this_account, account_id), "its account has another policy"
+            )
             for slot in self._of_account(account_id):
                 if slot.account_id is None and left:
                     concerned[slot] = None  # It has loaded what is not its own any more.
@@ -221,6 +239,8 @@ class Fleet:
         """
         Whether no function runs there any more.
         """
+        if slot.promoted is not None:
+            return slot.promoted.version_id not in self._promotions
         if slot.account_id is None:
             return False
         level = self.rules.of(slot.account_id).isolation
@@ -274,7 +294,7 @@ class Fleet:
         """
         if route.function in self._apart:
             return self._upstream_apart(route)
-        key = self.rules.key(route)
+        key = self._promotions.keys.get(route.version_id) or self.rules.key(route)
         if key in self._crowds.members:
             return self._crowds.upstream(key)
         slot = self._slots.get(key)
@@ -319,7 +339,20 @@ class Fleet:
             slot = self._new_slot(key, account_id, route.function if sole else None)
         return slot
 
-    def _new_slot(self, key: str, account_id: str | None, sole: str | None) -> Slot:
+    def _place_of(self, version: Promoted) -> Slot:
+        found = self._slots.get(version.key)
+        if found is None:
+            found = self._new_slot(version.key, version.account_id, version.function)
+        found.promoted = version
+        return found
+
+    def _leave(self, slot: Slot) -> None:
+        for place in self._crowds.members.get(slot.key, [slot]):
+            place.idle_out()
+
+    def _new_slot(
+        self, key: str, account_id: str | None, sole: str | None, promoted: Promoted | None = None
+    ) -> Slot:
         slot = self._slots[key] = Slot(
             key=key,
             account_id=account_id,
@@ -327,6 +360,7 @@ class Fleet:
             wait=self.options.wait,
             owner=self,
             sole=sole,
+            promoted=promoted,
         )
         return slot
 
@@ -334,6 +368,7 @@ class Fleet:
         """
         See `Cells`.
         """
+        self._promotions.demote(lambda each: each.version_id == version_id, "it was removed")
         for slot in self._slots.values():
             if slot.account_id in (None, account_id) and slot.current is not None:
                 self._own(slot.current.prober.forget(version_id))
@@ -354,6 +389,8 @@ class Fleet:
         """
         Others of the account's functions are watched now: its cells are told at once.
         """
+        tailed = self.events.tailed(account_id)
+        self._promotions.demote(lambda each: each.function in tailed, "it is watched")
         for slot in self._slots.values():
             if slot.account_id in (None, account_id) and slot.current is not None:
                 self._own(slot.current.prober.probe())
@@ -362,6 +399,8 @@ class Fleet:
         """
         See `CellNotices`.
         """
+        if reload:
+            self._promotions.demote(lambda each: each.function == function, "it has changed")
         concerned = [
             cell
             for cell, house in self._houses.items()
@@ -419,6 +458,7 @@ class Fleet:
             blame=now.blame,
         )
         self.quarantine.full = self.options.recycle
+        self._promotions.most = self.options.promoted
         self._builder = attrs.evolve(
             self._builder,
             binary=binary,
@@ -478,7 +518,9 @@ class Fleet:
         """
         self._made += 1
         label = f"cell {self._made} of {slot.key}"
-        cell, house = self._builder.build(f"c{self._made}", label, slot.account_id, slot)
+        cell, house = self._builder.build(
+            f"c{self._made}", label, slot.account_id, slot, slot.promoted
+        )
         cell.cpu = None if self.options.cpu is None else CpuMeter(self.options.cpu)
         self._houses[cell] = house
         return cell
@@ -488,6 +530,12 @@ class Fleet:
         See `SlotOwner`.
         """
         self._own(Deferred.fromCoroutine(self._houses.pop(cell).clear()))
+        self._promotions.lost(slot, asked=death.cause is Cause.ASKED)
+        if slot.promoted is not None and death.lived is None:
+            # It runs as others do, and nobody waits for this process.
+            self._admit_queued()
+            cell.upstream.ended(Verdict(termination=None, again=True))
+            return
         if death.lived is not None:
             self._failed_starts = 0
         elif death.cause is not Cause.ASKED:
@@ -506,6 +554,10 @@ class Fleet:
         A function runs elsewhere from now on, or not at all for a while.
         """
         problem = self.quarantine.refusal(change.function)
+        if change.standing is not Standing.FREE:
+            self._promotions.demote(
+                lambda each: each.function == change.function, "it is suspected"
+            )
         for slot in self._slots.values():
             if slot.sole != change.function:
                 continue
@@ -530,6 +582,9 @@ class Fleet:
             self._follow_addresses()
         for slot in tuple(self._slots.values()):
             self._look_at(slot, now)
+        self._promotions.tick()
+        for account_id, version_id in hot(self._slots.values()):
+            self._own(Deferred.fromCoroutine(self._promotions.promote(account_id, version_id)))
         if self._crowds.most > 1:
             self._spread(now)
         self._queued = {slot: None for slot in self._queued if slot.wanted}
@@ -563,7 +618,12 @@ class Fleet:
         ]
         for first in self._crowds.overloaded(firsts, now):
             self._log.info("{key} has too much to do: one more cell", key=first.key)
-            make = partial(self._new_slot, account_id=first.account_id, sole=first.sole)
+            make = partial(
+                self._new_slot,
+                account_id=first.account_id,
+                sole=first.sole,
+                promoted=first.promoted,
+            )
             slot = self._crowds.sleeping(first) or self._crowds.join(first, make)
             slot.when_ready(lambda _: None)
 
@@ -605,7 +665,7 @@ class Fleet:
             for slot in self._slots.values()
             for cell in slot.retired
         )
-        if ending >= max(1, len(self._queued)):
+        if ending >= max(1, len(self._queued)) or self._promotions.give_one_up():
             return
         now = self.reactor.seconds()
         idle = [
@@ -626,6 +686,10 @@ class Fleet:
 
     def _unexpected(self, failure: Failure) -> None:
         self._log.failure("work for a cell", failure=failure)
+
+
+def _of_this_account(account_id: str, version: Promoted) -> bool:
+    return version.account_id == account_id
 
 
 def _status(slot: Slot, cell: Cell) -> CellStatus:

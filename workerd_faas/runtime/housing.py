@@ -17,7 +17,8 @@ from workerd_faas.runtime.cell import Cell, CellOwner, Times
 from workerd_faas.runtime.config import FunctionCell, render_function_cell
 from workerd_faas.runtime.egress import Egress
 from workerd_faas.runtime.probe import SocketProber
-from workerd_faas.runtime.process import CONFIG, Launch, ProcessOwner, handed, spawn
+from workerd_faas.runtime.process import Launch, ProcessOwner, handed, spawn
+from workerd_faas.runtime.promoted import Promoted
 from workerd_faas.runtime.rules import SharedPoints, SharedTargets, SharedVersions
 from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.walls import Walls
@@ -34,9 +35,10 @@ _LISTEN: Final = Path("h")
 _DAEMON: Final = Path("d")
 _STATE: Final = Path("s")
 _CALLS: Final = Path("n")
+_PROMOTED: Final = Path("p")
 """
 Sockets in a cell's directory: its own, the daemon's, the one to the state cells, the one to
-functions of other accounts.
+functions of other accounts, that of a promoted version.
 """
 
 
@@ -50,6 +52,7 @@ class House:
         doors: Makes its way to the state cells; None: it has none.
         calls: Makes its way to functions of other accounts; None: it has none.
         files: Whether it may read files of sites: those in the first folder of the launch.
+        promoted: A version that is a service of it.
         called: The functions that it has asked about, since its functions call them.
         reports: What all cells together may report.
     """
@@ -69,6 +72,7 @@ class House:
     calls: Doors | None = None
     points: PointSink | None = None
     files: bool = False
+    promoted: Promoted | None = None
     called: set[str] = attrs.Factory(set)
     _door: IListeningPort | None = None
     _opened: list[Door] = attrs.Factory(list)
@@ -77,9 +81,16 @@ class House:
     @property
     def socket(self) -> Path:
         """
-        Where the cell answers.
+        Where the cell's router answers.
         """
         return self.launch.directory / _LISTEN
+
+    @property
+    def front(self) -> Path:
+        """
+        Where requests go.
+        """
+        return self.socket if self.promoted is None else self.launch.directory / _PROMOTED
 
     def spawn(self, process: ProcessOwner) -> IProcessTransport:
         """
@@ -101,6 +112,7 @@ class House:
                 called=self.called,
                 common=self.reports,
                 points=self.points,
+                given=() if self.promoted is None else (self.promoted.route,),
             )
         except CannotListenError as error:
             raise OSError(str(error)) from error
@@ -117,12 +129,14 @@ class House:
             modules=self.modules,
             egress=self.egress,
             loaded_versions=self.loaded_versions,
+            promoted=self.promoted,
+            promoted_listen=_PROMOTED,
         )
-        (directory / CONFIG).write_text(render_function_cell(config), encoding="utf-8")
         if self.walls.uids is not None:
             self._uid = self.walls.uids.take()
             uids.give(directory, self._uid)
-        return spawn(self.reactor, attrs.evolve(self.launch, uid=self._uid), process)
+        launch = attrs.evolve(self.launch, uid=self._uid)
+        return spawn(self.reactor, launch, render_function_cell(config), process)
 
     async def clear(self) -> None:
         """
@@ -172,10 +186,18 @@ class Builder:
     reports: Budget = attrs.Factory(daemon_socket.budget_of_all)
 
     def build(
-        self, name: str, label: str, account_id: str | None, owner: CellOwner
+        self,
+        name: str,
+        label: str,
+        account_id: str | None,
+        owner: CellOwner,
+        promoted: Promoted | None = None,
     ) -> tuple[Cell, House]:
         """
         A cell that is not started, and its house.
+
+        Args:
+            promoted: The version that is to be a service of it.
         """
         directory = self.directory / name
         files = None if self.sites is None else self.sites.of(account_id)
@@ -210,11 +232,12 @@ class Builder:
             calls=self.calls,
             points=points,
             files=files is not None,
+            promoted=promoted,
         )
         cell = Cell(
             reactor=self.reactor,
             label=label,
-            upstream=Upstream(str(house.socket), label),
+            upstream=Upstream(str(house.front), label),
             times=self.times,
             prober=SocketProber(
                 self.reactor,

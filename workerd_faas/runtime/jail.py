@@ -25,8 +25,11 @@ FAILED: Final = 126
 _SIGKILL: Final = 9
 _EPERM: Final = 1
 
-FIRST_HANDED_FD: Final = 4
-"""0 to 2 are the usual ones, 3 is workerd's control descriptor; then what `confine` opens."""
+FIRST_HANDED_FD: Final = 5
+"""
+0 to 2 are the usual ones, 3 is workerd's control descriptor, 4 its configuration; then what
+`confine` opens.
+"""
 
 _PR_SET_SECCOMP, _FILTER = 22, 2
 _PR_CAPBSET_DROP: Final = 24

@@ -1,5 +1,7 @@
 """The JavaScript that runs inside cells, as modules for the config."""
 
+import functools
+import json
 from importlib import resources
 from typing import Final
 
@@ -7,7 +9,10 @@ _SHARED: Final = (
     "document.js",
     "inside.js",
     "script.js",
+    "client_collect.js",
     "client_events.js",
+    "client_main.js",
+    "client_unwatched.js",
     "client_analytics.js",
     "client_kv.js",
     "client_queue.js",
@@ -28,6 +33,7 @@ ROUTER: Final = (
     "errors.js",
     "launch.js",
     "pace.js",
+    "promoted.js",
     "queue_event.js",
     "quiet.js",
     "ratelimit.js",
@@ -49,8 +55,23 @@ STATE: Final = (
     "sql.js",
 )
 CHECK: Final = ("check.js", *_SHARED)
+PROMOTED: Final = (
+    "client_main.js",
+    "client_promoted.js",
+    "client_collect.js",
+    "client_witness.js",
+    "errors.js",
+)
 
 
+def quoted(text: str) -> str:
+    """
+    A string literal.
+    """
+    return json.dumps(text)
+
+
+@functools.lru_cache(8)
 def sources(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """
     Name and text of each of our modules; the first one is the main module.

@@ -37,6 +37,8 @@ class FleetOptions:
         deny: Addresses of this host that its interfaces do not show, such as a mapped public one.
         max_cells: How many processes at once. A hot restart may go beyond it by one.
         cells_per_place: How many of them may run what one could, when it has too much to do.
+        promoted: How many versions of an account may have a process of their own since they are
+            called so much.
         idle: A cell that no request has used for so long is stopped.
         wait: How long a request waits for a cell.
         memory: What the JavaScript and buffers of one cell may take: beyond it allocations fail.
@@ -58,6 +60,7 @@ class FleetOptions:
     deny: tuple[egress.Address, ...] = ()
     max_cells: int = 64
     cells_per_place: int = 1
+    promoted: int = 1
     idle: float = 300.0
     wait: float = 10.0
     memory: int = 256 * MIB

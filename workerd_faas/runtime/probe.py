@@ -1,7 +1,7 @@
 """What a cell's router is asked over its own socket, and what it answers."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +22,15 @@ class Health:
             reports that are on their way to the daemon.
         loaded: Versions in memory.
         busy: The functions of these that have something pending.
+        hot: The versions that are called so much that a process of their own would pay.
+        loud: Its promoted version has said something, or is watched.
     """
 
     pending: int = 0
     loaded: int = 0
     busy: tuple[str, ...] = ()
+    hot: tuple[str, ...] = ()
+    loud: bool = False
 
 
 class Prober(Protocol):
@@ -70,10 +74,16 @@ def health(body: bytes) -> Health:
         return Health(
             pending=int(document.get("pending", 0)),
             loaded=int(document.get("loaded", 0)),
-            busy=tuple(name for name in document.get("busy", ()) if isinstance(name, str)),
+            busy=_texts(document.get("busy", ())),
+            hot=_texts(document.get("hot", ())),
+            loud=document.get("loud") is True,
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise NoAnswer("the answer is not a router's") from error
+
+
+def _texts(values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(value for value in values if isinstance(value, str))
 
 
 @attrs.frozen

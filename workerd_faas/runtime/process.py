@@ -26,14 +26,8 @@ for `RLIMIT_DATA`."""
 
 CONTROL_FD: Final = 3
 
-CONFIG: Final = "workerd.capnp"
-"""The name of the configuration file in a cell's directory."""
-
-CONFIG_PATH: Final = f"/proc/self/cwd/{CONFIG}"
-"""
-The same as workerd is told it. A cell that is a user of its own could not find its directory by its
-path, since the folders above are the daemon's alone; its working directory it has.
-"""
+CONFIG_FD: Final = 4
+"""The configuration is a file in memory: a function's secrets may be in it, so no disk has it."""
 
 READABLE: Final = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib",
@@ -55,7 +49,7 @@ class Launch:
     Attributes:
         binary: workerd.
         directory: The process's own directory, the only one it may write to but for `writable`; its
-            working directory, with the file `CONFIG` in it.
+            working directory.
         memory: Bytes that its JavaScript and buffers may take, on top of what workerd itself needs.
         connect: Whether it may open TCP connections at all.
         uid: The user that it becomes; None: it stays the daemon's.
@@ -93,7 +87,7 @@ class Launch:
             "serve",
             "--experimental",  # The worker loader's binding needs it.
             f"--control-fd={CONTROL_FD}",
-            CONFIG_PATH,
+            f"/proc/self/fd/{CONFIG_FD}",
         )
 
     def jailed(self, parent: int) -> tuple[str, ...]:
@@ -286,12 +280,18 @@ class _End:
         os.close(self._fd)
 
 
-def spawn(reactor: Any, launch: Launch, owner: ProcessOwner) -> IProcessTransport:
+def _write(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]
+
+
+def spawn(reactor: Any, launch: Launch, config: str, owner: ProcessOwner) -> IProcessTransport:
     """
     Start the process.
 
     Args:
         reactor: Provides IReactorProcess, IReactorFDSet and IReactorTime.
+        config: What workerd is to do, as text.
 
     Raises:
         OSError: no process could be made.
@@ -299,16 +299,19 @@ def spawn(reactor: Any, launch: Launch, owner: ProcessOwner) -> IProcessTranspor
     process_reactor: IReactorProcess = reactor
     argv = launch.jailed(os.getpid())
     nobody = os.open(os.devnull, os.O_WRONLY)
+    file = os.memfd_create("workerd.capnp")
     try:
+        _write(file, config.encode())
         transport = process_reactor.spawnProcess(
             WorkerdProcess(owner, reactor.seconds, wrapped=launch.bwrap is not None),
             argv[0],
             argv,
             env={},
-            childFDs={1: nobody, 2: "r", CONTROL_FD: "r"},
+            childFDs={1: nobody, 2: "r", CONTROL_FD: "r", CONFIG_FD: file},
         )
     finally:
         os.close(nobody)
+        os.close(file)
     _End(reactor, transport)
     if launch.bwrap is not None:
         inside: Any = bubblewrap.Inside(transport)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred
 
 from workerd_faas.domain.errors import Problem
 from workerd_faas.domain.routing import Route, RoutingTable
 from workerd_faas.domain.schedules import Outcome
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.unix_http import NoAnswer, ask
+from workerd_faas.runtime.waiting import router_for
 from workerd_faas.usecases.ports import Cells, FunctionEvents, WallClock
 from workerd_faas.usecases.schedules.ports import Ran, ScheduledCalls
 from workerd_faas.wire.headers import ROUTE_AND_CF
@@ -105,22 +105,10 @@ class CellCalls:
     async def _upstream(self, route: Route) -> Upstream:
         for _ in range(_ATTEMPTS - 1):
             try:
-                return await self._one_upstream(route)
+                return await router_for(self.cells, route)
             except Problem:
                 continue
-        return await self._one_upstream(route)
-
-    async def _one_upstream(self, route: Route) -> Upstream:
-        ready = self.cells.upstream(route)
-        if ready is not None:
-            return ready
-        take_back: list[Callable[[], None]] = []
-        told: Deferred[Upstream | Problem] = Deferred(lambda _: take_back[0]())
-        take_back.append(self.cells.when_ready(route, told.callback))
-        outcome = await told
-        if isinstance(outcome, Problem):
-            raise outcome
-        return outcome
+        return await router_for(self.cells, route)
 
 
 def _trace(cron: str, scheduled_at: datetime, result: Ran) -> dict[str, Any]:

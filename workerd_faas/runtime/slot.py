@@ -17,6 +17,7 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.backoff import CALM, Backoff
 from workerd_faas.runtime.cell import Cause, Cell, CellOwner, Death
+from workerd_faas.runtime.promoted import Promoted
 
 Then = Callable[[Upstream | Problem], None]
 
@@ -64,6 +65,8 @@ class Slot:
         reactor: Provides IReactorTime.
         wait: Seconds that a request waits for a cell.
         sole: The only function that runs there; None: several do.
+        promoted: The only version that runs there, as a service of its own; None: a router runs
+            what it is told.
         exclusive: There is never more than one process: a replacement starts when the old one has
             ended, and requests wait meanwhile.
         current: The cell that takes requests.
@@ -79,6 +82,7 @@ class Slot:
     wait: float
     owner: SlotOwner
     sole: str | None = None
+    promoted: Promoted | None = None
     exclusive: bool = False
     chance: Callable[[], float] = random.random
     backoff: Backoff = attrs.Factory(Backoff)

@@ -89,6 +89,7 @@ def load(
         egress_deny=values["EGRESS_DENY"] or (),
         max_cells=values["MAX_CELLS"],
         cells_per_account=values["CELLS_PER_ACCOUNT"],
+        promoted_functions=values["PROMOTED_FUNCTIONS"] or 0,
         cell_memory=values["CELL_MEMORY"],
         cells_memory=values["CELLS_MEMORY"],
         cell_idle_timeout=values["CELL_IDLE_TIMEOUT"],

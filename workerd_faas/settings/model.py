@@ -80,6 +80,7 @@ class Settings:
     egress_deny: tuple[Address, ...]
     max_cells: int
     cells_per_account: int
+    promoted_functions: int
     cell_memory: int
     cells_memory: int | None
     cell_idle_timeout: float

@@ -233,6 +233,16 @@ SETTINGS: Final = (
     ),
     Setting(
         group=_FUNCTIONS,
+        name="PROMOTED_FUNCTIONS",
+        meaning="How many functions of an account may have a process of their own besides, while "
+        "they are called more than a hundred times a second and say nothing: it takes half of the "
+        "time for a request; none for no such process",
+        read=values.or_none(values.count),
+        default="1",
+        example="none",
+    ),
+    Setting(
+        group=_FUNCTIONS,
         name="CELL_MEMORY",
         meaning="How much memory the functions of one workerd process may use",
         read=values.size,

@@ -450,7 +450,8 @@ class Cells(Protocol):
 
     def upstream(self, route: Route) -> Upstream | None:
         """
-        A ready, unretired cell for this route, or None when one must be waited for.
+        A ready, unretired cell for a request from outside to this route, or None when one must be
+        waited for. It may run nothing but this version.
         """
 
     def when_ready(

@@ -87,6 +87,24 @@ def decode_bundle(data: bytes) -> Bundle:
     Raises:
         MalformedBundle: the bytes are something else, cut short or too long.
     """
+    document, modules = _unpack(BUNDLE_MAGIC, data)
+    try:
+        return Bundle(document["main"], modules)
+    except KeyError as error:
+        raise MalformedBundle(str(error)) from error
+
+
+def decode_load_document(data: bytes) -> tuple[dict[str, Any], tuple[Module, ...]]:
+    """
+    The JSON and the modules of a load document.
+
+    Raises:
+        MalformedBundle: the bytes are something else, cut short or too long.
+    """
+    return _unpack(LOAD_MAGIC, data)
+
+
+def _unpack(expected: bytes, data: bytes) -> tuple[dict[str, Any], tuple[Module, ...]]:
     try:
         magic, length = _LENGTH.unpack_from(data)
         document = json.loads(data[_LENGTH.size : _LENGTH.size + length])
@@ -102,12 +120,11 @@ def decode_bundle(data: bytes) -> Bundle:
                 )
             )
             offset = end
-        main_module = document["main"]
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise MalformedBundle(str(error)) from error
-    if magic != BUNDLE_MAGIC or offset != len(data):
+    if magic != expected or offset != len(data):
         raise MalformedBundle("wrong magic number or length")
-    return Bundle(main_module, tuple(modules))
+    return document, tuple(modules)
 
 
 def load_document(

@@ -16,6 +16,8 @@ const OPEN_MS = 30_000;
 const HEADERS = ["cf-connecting-ip", "cf-ray", "host", "user-agent"];
 
 const current = new AsyncLocalStorage();
+// The function may put something else in its place.
+const { Response } = globalThis;
 
 /** Those with something to tell. */
 const telling = new Set();
@@ -189,7 +191,7 @@ function watchWork(ctx) {
 }
 
 /** The module's default export with a witness; throws if that is not an object with `fetch`. */
-export function witness(handler) {
+export function watched(handler) {
   if (typeof handler !== "object" || typeof handler?.fetch !== "function") {
     throw new TypeError("there is no handler to watch");
   }

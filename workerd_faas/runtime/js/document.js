@@ -1,5 +1,8 @@
 // From a load document (see workerd_faas/wire/bundle.py) to what the worker loader takes.
 
+import collectSource from "client_collect.js";
+import mainSource from "client_main.js";
+import unwatchedSource from "client_unwatched.js";
 import witnessSource from "client_witness.js";
 import { flags, prelude } from "inside.js";
 import { asModule } from "script.js";
@@ -11,33 +14,7 @@ const PREFIX_SIZE = 8;
 export const PRIVATE = "__workerd_faas";
 const MAIN = PRIVATE + ".js";
 const COLLECT = PRIVATE + "_collect.js";
-const WITNESS = PRIVATE + "_witness.js";
-
-/**
- * Before the user's code is there: takes V8's `gc` (see pace.js) away, and has caches keep nothing,
- * which a cache may always do. Without this every use of one would throw, as none is configured.
- */
-const COLLECT_SOURCE = `
-export const collect = globalThis.${PRIVATE}_gc;
-globalThis.${PRIVATE}_gc = undefined;
-const forgetful = {
-  async match(request) {
-    if (arguments.length === 0) throw new TypeError("match() takes a request");
-  },
-  async put(request, response) {
-    if (arguments.length < 2) throw new TypeError("put() takes a request and a response");
-    await response.body?.cancel();
-  },
-  async delete(request) {
-    if (arguments.length === 0) throw new TypeError("delete() takes a request");
-    return false;
-  },
-};
-const prototype = Object.getPrototypeOf(caches.default);
-for (const name of Object.keys(forgetful)) {
-  Object.defineProperty(prototype, name, { value: forgetful[name], writable: true, configurable: true });
-}
-`;
+const WATCH = PRIVATE + "_watch.js";
 
 /** Bytes of what a witness tells at once; what it keeps is less. */
 const LOOK_MOST = 8 * 1024 * 1024;
@@ -45,70 +22,12 @@ const LOOK_MOST = 8 * 1024 * 1024;
 const utf8 = new TextDecoder();
 const utf8WithMark = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/**
- * The main module that stands before the user's: it passes on what the user's module exports, and
- * adds one entrypoint that only the router and the upload check call. A local export wins over
- * `export *`, so a function cannot put its own in the place of ours.
- *
- * The entrypoint speaks fetch and not RPC: that works with every compatibility date.
- *
- * A quiet version has a witness in it (client_witness.js) instead of a tail.
- */
-function shim(main, quiet) {
-  const specifier = JSON.stringify("./" + main);
-  return `
-import { collect } from "./${COLLECT}";
-${quiet ? `import { look, witness } from "./${WITNESS}";` : "const look = () => null;"}
-import * as user from ${specifier};
-export * from ${specifier};
-export default ${quiet ? "witness(user.default)" : "user.default ?? {}"};
-const EVENTS = ["fetch", "scheduled", "queue", "tail", "tailStream", "email", "connect", "test"];
-// Not imported at the start, when it would keep the first request waiting.
-const workers = () => import("cloudflare:workers");
-async function classes() {
-  const { WorkerEntrypoint, DurableObject, WorkflowEntrypoint } = await workers();
-  const bases = [WorkerEntrypoint, DurableObject, WorkflowEntrypoint];
-  return (value) =>
-    typeof value === "function" && bases.some((base) => value.prototype instanceof base);
-}
-async function handlers() {
-  const isClass = await classes();
-  const names = Object.keys(user).filter((name) => name !== "default" && isClass(user[name]));
-  const main = isClass(user.default) ? user.default.prototype : user.default;
-  return EVENTS.filter((name) => typeof main?.[name] === "function").concat(names.sort());
-}
-function timed(work) {
-  const begin = performance.now();
-  work();
-  return performance.now() - begin;
-}
-async function tail(request, env, ctx) {
-  const events = await request.json();
-  const isClass = await classes();
-  const main = isClass(user.default) ? new user.default(ctx, env) : user.default;
-  await main.tail(events, env, ctx);
-  return new Response(null);
-}
-export const ${PRIVATE} = {
-  async fetch(request, env, ctx) {
-    switch (request.method) {
-      case "DELETE":
-        return (await workers()).abortIsolate();
-      case "PUT":
-        return Response.json(timed(collect));
-      case "PATCH":
-        return tail(request, env, ctx);
-      case "OPTIONS":
-        return Response.json(look());
-      case "POST":
-        return Response.json(await handlers());
-      default:
-        return Response.json(null);
-    }
-  },
-};
-`;
-}
+/** See client_main.js. */
+const shim = (main) => mainSource.replaceAll('"MAIN"', () => JSON.stringify("./" + main));
+
+/** Where our entrypoint in the isolate of a version is. */
+export const inside = (entry, env) =>
+  entry.service ?? env.LOADER.get(entry.key, entry.reload).getEntrypoint(PRIVATE);
 
 /** Ask the isolate nothing but to be there: rejects with what kept it from starting. */
 export async function whenStarted(entrypoint) {
@@ -195,9 +114,9 @@ export function decode(buffer, quiet = false) {
   if (offset !== buffer.byteLength) throw new RangeError("the load document is too long");
   if (quiet) checkQuiet(header, modules);
   const main = asModule(header.main, modules);
-  modules[MAIN] = { js: prelude(header.bindings, modules) + shim(main, quiet) };
-  modules[COLLECT] = { js: COLLECT_SOURCE };
-  if (quiet) modules[WITNESS] = { js: witnessSource };
+  modules[MAIN] = { js: prelude(header.bindings, modules) + shim(main) };
+  modules[COLLECT] = { js: collectSource };
+  modules[WATCH] = { js: quiet ? witnessSource : unwatchedSource };
   return {
     header,
     code: {

@@ -36,6 +36,7 @@ export async function launch(version, depth, env, ctx, quiet = false) {
     leaf: true,
     site: undefined,
     used: tick(),
+    calls: 0,
     pending: 0,
     lost: false,
     // See quiet.js. A tail counts invocations that were `silent`, in a row; a quiet version's witness

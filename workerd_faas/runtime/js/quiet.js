@@ -7,10 +7,10 @@
 // says something, or somebody wants to know more than a witness sees, it goes back to one with a
 // tail; the next time it is on trial for longer.
 
-import { PRIVATE, look } from "document.js";
+import { inside, look } from "document.js";
 import { launch } from "launch.js";
 import { traces } from "tail.js";
-import { exchange, renewed } from "versions.js";
+import { collectIn, exchange, renewed } from "versions.js";
 
 /** Invocations in a row that say nothing before a version becomes quiet. */
 const TRIAL = 500;
@@ -79,6 +79,11 @@ export async function listenToAll(entries, env, ctx) {
 }
 
 async function attend(entry, env, ctx) {
+  if (entry.service !== undefined) {
+    const { loud } = await listen(entry, env);
+    entry.loud ||= loud || traces.tails(entry.function);
+    return;
+  }
   if (entry.used > entry.heard || entry.pending > 0 || entry.fading) {
     const { loud, forGood } = await listen(entry, env);
     if (entry.fading) return;
@@ -101,16 +106,16 @@ async function heard(entry, env) {
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), LISTEN_MS);
   try {
-    const isolate = env.LOADER.get(entry.key, entry.reload);
     // What comes from there is the function's own: it may be anything.
-    const told = await look(isolate.getEntrypoint(PRIVATE), late.signal);
-    const { pending, lost, loud, beyond, traces: seen } = told;
+    const told = await look(inside(entry, env), late.signal);
+    const { pending, lost, loud, beyond, traces: seen, requests } = told;
     if (typeof pending !== "number" || typeof lost !== "number" || !seen.every(isTrace)) {
       throw new TypeError("its witness talks nonsense");
     }
     for (const trace of seen) traces.add(entry.version, entry.function, trace);
     if (lost > 0) traces.lose(entry.version, 0, lost);
     entry.pending = pending;
+    if (requests > 0 && entry.pace.due(requests)) await collectIn(entry, env);
     return { loud: loud || beyond, forGood: beyond };
   } catch (error) {
     entry.pending = 0;

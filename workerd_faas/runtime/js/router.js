@@ -91,7 +91,7 @@ function internal(request, env, ctx) {
 
 async function probed({ tailed }, env, ctx) {
   traces.tail(tailed);
-  const { loaded, pending, loads, busy } = await health(env, ctx);
+  const { pending, ...said } = await health(env, ctx);
   ctx.waitUntil(traces.send(env.DAEMON));
-  return Response.json({ loaded, pending: pending + traces.size, loads, busy });
+  return Response.json({ ...said, pending: pending + traces.size });
 }

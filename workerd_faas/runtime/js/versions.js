@@ -2,8 +2,9 @@
 // used longest ago.
 
 import { collectWhenDue } from "collect.js";
-import { collect, evict, PRIVATE } from "document.js";
+import { collect, evict, inside } from "document.js";
 import { launch, loads } from "launch.js";
+import { hot, promoted } from "promoted.js";
 import { listen, listenToAll, louder, watch } from "quiet.js";
 
 /**
@@ -58,6 +59,7 @@ export function use(entry, env) {
 /** As `use`, of a quiet version: no tail will come, so what is due is done now. */
 export function useQuiet(entry, env, ctx) {
   entry.used = ++uses;
+  entry.calls++;
   if (entry.pace.due(1)) ctx.waitUntil(collectIn(entry, env));
   collectWhenDue(1);
   return env.LOADER.get(entry.key, entry.reload);
@@ -176,7 +178,7 @@ export async function evictOldest(except, env, ctx) {
 /** Let go of an isolate: what runs in it goes on and ends. */
 export async function release(entry, env) {
   forget(entry);
-  if (entry.key !== undefined) await evict(env.LOADER.get(entry.key, entry.reload).getEntrypoint(PRIVATE));
+  if (entry.key !== undefined) await evict(inside(entry, env));
 }
 
 /** Let go of all isolates of a version; whether there were any. */
@@ -218,6 +220,8 @@ export async function over({ slot, key }, told, env, ctx) {
 /** For the daemon. */
 export async function health(env, ctx) {
   const all = [...loaded.values(), ...fading.values()];
+  const own = promoted(env);
+  if (own !== undefined) all.push(own);
   await listenToAll(all, env, ctx);
   for (const entry of fading.values()) letFade(entry, env, ctx);
   let pending = 0;
@@ -226,12 +230,18 @@ export async function health(env, ctx) {
     pending += entry.pending;
     if (entry.pending > 0) busy.add(entry.function);
   }
-  return { loaded: loaded.size, pending, loads: loads(), busy: Array.from(busy) };
+  return {
+    loaded: loaded.size,
+    pending,
+    loads: loads(),
+    busy: Array.from(busy),
+    hot: hot(loaded.values()),
+    loud: own?.loud ?? false,
+  };
 }
 
 /** Have the isolate of a version collect. */
-async function collectIn(entry, env) {
+export async function collectIn(entry, env) {
   entry.pace.begun();
-  const isolate = env.LOADER.get(entry.key, entry.reload);
-  entry.pace.collected(await collect(isolate.getEntrypoint(PRIVATE)));
+  entry.pace.collected(await collect(inside(entry, env)));
 }

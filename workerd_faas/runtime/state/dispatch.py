@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.routing import Route
-from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.unix_http import NoAnswer, ask
+from workerd_faas.runtime.waiting import router_for
 from workerd_faas.usecases.ports import Cells
 from workerd_faas.usecases.storage.ports import Dispatch
 from workerd_faas.wire.headers import ROUTE_AND_CF
@@ -33,7 +32,7 @@ class CellDispatch:
         """
         See `Dispatch.dispatch`.
         """
-        upstream = await self._upstream(route)
+        upstream = await router_for(self.cells(), route)
         upstream.begin(route.function)
         run = object()
         upstream.witnesses[run] = lambda _: (route.function,)
@@ -55,19 +54,6 @@ class CellDispatch:
         if answer.status != 200:
             raise Problem(kind=Kind.UNAVAILABLE, message="The function could not be started.")
         return answer.body
-
-    async def _upstream(self, route: Route) -> Upstream:
-        cells = self.cells()
-        ready = cells.upstream(route)
-        if ready is not None:
-            return ready
-        take_back: list[Callable[[], None]] = []
-        told: Deferred[Upstream | Problem] = Deferred(lambda _: take_back[0]())
-        take_back.append(cells.when_ready(route, told.callback))
-        outcome = await told
-        if isinstance(outcome, Problem):
-            raise outcome
-        return outcome
 
 
 _check: type[Dispatch] = CellDispatch

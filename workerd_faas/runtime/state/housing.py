@@ -14,7 +14,7 @@ from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import uids
 from workerd_faas.runtime.cell import Cell, CellOwner, Times
 from workerd_faas.runtime.probe import SocketProber
-from workerd_faas.runtime.process import CONFIG, Launch, ProcessOwner, handed, spawn
+from workerd_faas.runtime.process import Launch, ProcessOwner, handed, spawn
 from workerd_faas.runtime.state import door
 from workerd_faas.runtime.state.config import BLOBS, OBJECTS, StateCell, render_state_cell
 from workerd_faas.runtime.walls import Walls
@@ -67,10 +67,9 @@ class StateHouse:
             modules=self.modules,
             consumers=self.consumers(self.account_id),
         )
-        (directory / CONFIG).write_text(render_state_cell(config), encoding="utf-8")
         if self.launch.uid is not None:
             uids.give(directory, self.launch.uid)
-        return spawn(self.reactor, self.launch, process)
+        return spawn(self.reactor, self.launch, render_state_cell(config), process)
 
     async def clear(self) -> None:
         """
