@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from workerd_faas.runtime.config import COLLECTING, SOCKET_NAME, quoted
+from workerd_faas.runtime.config import COLLECTING, FLAGS, SOCKET_NAME, quoted
 from workerd_faas.wire.headers import PROTO, ROUTE_AND_CF
 
 OBJECTS: Final = "objects"
@@ -76,7 +76,7 @@ def render_state_cell(cell: StateCell) -> str:
         f"(modules = [{', '.join([*ours, *bundled])}], "
         f"compatibilityDate = {quoted(_COMPATIBILITY_DATE)}, "
         # "experimental" lets a file of SQL be run statement by statement (`sql.ingest`).
-        'compatibilityFlags = ["experimental", "service_binding_extra_handlers"], '
+        f"compatibilityFlags = [{FLAGS}], "
         f"durableObjectNamespaces = [{', '.join(classes)}], "
         'durableObjectStorage = (localDisk = "objects"), '
         'globalOutbound = "nothing", '
