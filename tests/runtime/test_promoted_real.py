@@ -4,6 +4,7 @@ import os
 import signal
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.runtime.support import ACCOUNT, RealCase, Reply, code, module
@@ -11,6 +12,8 @@ from tests.runtime.test_quiet_real import TALKER as QUIET_TALKER
 from workerd_faas.domain.model import ModuleKind
 from workerd_faas.domain.routing import Route
 from workerd_faas.runtime.fleet import Fleet
+from workerd_faas.runtime.waiting import router_for
+from workerd_faas.wire.headers import CALLED
 
 ROUTE = Route(ACCOUNT, "fn-v", "v")
 
@@ -186,6 +189,18 @@ export default { async fetch(request, env) {
             await self.many(100)
         self.cells.version_removed(ACCOUNT, "v")
         self.assertFalse(self.is_promoted)
+
+    async def test_what_needs_a_router_gets_one(self) -> None:
+        """
+        Schedules, queues and calls of other functions go to the account's process, where a router
+        understands them.
+        """
+        await self.promote()
+        self.assertEqual((await router_for(self.cells, ROUTE)).label, f"cell 1 of {ACCOUNT}")
+        called = attrs.evolve(ROUTE, version_id=CALLED + ROUTE.version_id)
+        upstream = self.cells.upstream(called)
+        assert upstream is not None
+        self.assertEqual(upstream.label, f"cell 1 of {ACCOUNT}")
 
     async def test_its_work_is_finished(self) -> None:
         """
