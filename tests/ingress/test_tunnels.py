@@ -1,6 +1,8 @@
 """Connections that change their protocol."""
 
 import asyncio
+import os
+import socket
 from typing import ClassVar
 
 from tests.ingress.harness import HOST, RelayCase, Wire, in_asyncio, twisted, until
@@ -242,6 +244,25 @@ class Tunnels(RelayCase):
         await cell.ended()
         await until(lambda: self.cell.upstream.in_flight == 0)
         assert not self.cell.upstream._on_last_call
+
+    @in_asyncio
+    async def test_close_while_the_client_sends(self) -> None:
+        """
+        What a cell says before it closes reaches a client that is still sending, as a WebSocket's
+        close frame (1009) does whose client sends too large a message.
+        """
+        client, cell = await self.open()
+        said = b"\x88\x02\x03\xf1"
+        # The relay is woken by the client first, and so finds the cell closed by writing to it.
+        os.write(client.writer.get_extra_info("socket").fileno(), b"\x82\xff" + bytes(8))
+        with socket.socket(fileno=os.dup(cell.writer.get_extra_info("socket").fileno())) as mine:
+            mine.send(said)
+            mine.shutdown(socket.SHUT_RDWR)
+        assert await client.reader.readexactly(len(said)) == said
+        client.writer.write(bytes(1_000_000))
+        assert not await client.ended(), "it was reset"
+        client.close()
+        await until(lambda: self.ingress.stats().connections == 0)
 
     @in_asyncio
     async def test_ended_before_the_last_call(self) -> None:

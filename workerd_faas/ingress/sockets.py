@@ -1,9 +1,10 @@
 """What the relay asks of sockets beyond bytes."""
 
 import asyncio
+import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from workerd_faas.ingress.peers import Network, Peer, is_trusted, parse_address
@@ -21,6 +22,22 @@ def set_limits(transport: asyncio.Transport) -> None:
     Bound what waits in a transport.
     """
     transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+
+
+def unread(transport: asyncio.Transport) -> Iterator[bytes]:
+    """
+    What the other end has sent before it closed. A write that fails ends the transport at once,
+    and nobody is told of what is left in the socket.
+    """
+    descriptor = transport.get_extra_info("socket").fileno()
+    while True:
+        try:
+            data = os.read(descriptor, HIGH_WATER)
+        except OSError:
+            return
+        if not data:
+            return
+        yield data
 
 
 def peer_of(transport: asyncio.Transport, proxies: Sequence[Network]) -> Peer:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from workerd_faas.domain.admission import Meter, leave
 from workerd_faas.domain.upstream import Upstream
+from workerd_faas.ingress.linger import linger
+from workerd_faas.ingress.sockets import unread
 from workerd_faas.ingress.timers import NEVER
 from workerd_faas.ingress.websocket import RESTART, Frames, close_frame
 
@@ -93,6 +95,9 @@ class End(asyncio.Protocol):
         return self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self is self._tunnel.cell:
+            for data in unread(self.transport):
+                self.data_received(data)
         self.lost = True
         self._tunnel.end_lost(self)
 
@@ -194,7 +199,13 @@ class Tunnel:
         One side is gone, so the other goes too; what it has been sent still reaches it.
         """
         self._relay.silence.discard(end)
-        if not end.other.lost:
+        client = self.client
+        if not client.lost and not client.eof and not client.transport.is_closing():
+            # It may be sending: see `linger`.
+            client.lost = True
+            self._relay.silence.discard(client)
+            linger(self._relay, client.transport, read_on=True)
+        elif not end.other.lost:
             self.flowing = False
             self.deadline = self._relay.timers.now + self._relay.limits.write_stall_seconds
             end.other.transport.close()

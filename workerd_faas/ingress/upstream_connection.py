@@ -1,14 +1,13 @@
 """The relay's end of a connection to a cell or to the API: responses are read from it."""
 
 import asyncio
-import os
 from typing import TYPE_CHECKING
 
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.bodies import Body, ChunkedBody, LengthBody, OpenBody
 from workerd_faas.ingress.headers import Response
 from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE, Malformed
-from workerd_faas.ingress.sockets import HIGH_WATER, set_limits
+from workerd_faas.ingress.sockets import set_limits, unread
 
 if TYPE_CHECKING:
     from workerd_faas.ingress.exchange import Exchange
@@ -200,15 +199,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _read_what_is_left(self) -> None:
         """
-        A write failed, which ends the transport at once; but an upstream that answers before it
-        has read the whole request and closes has left its answer in the socket.
+        An upstream that answers before it has read the whole request, and closes, has left its
+        answer in the socket.
         """
-        descriptor = self.transport.get_extra_info("socket").fileno()
-        while self.exchange is not None:
-            try:
-                data = os.read(descriptor, HIGH_WATER)
-            except OSError:
-                return
-            if not data:
-                return
+        for data in unread(self.transport):
             self.data_received(data)
+            if self.exchange is None:
+                return
