@@ -406,6 +406,11 @@ class Passing(RelayCase):
         assert b"transfer-encoding" not in response.fields
         assert response.body == b"abcdef"
         wire = await self.connect()
+        await wire.send(b"HEAD /chunked HTTP/1.0\r\n%sConnection: keep-alive\r\n\r\n" % HOST)
+        response = await wire.response(head_only=True)
+        assert b"transfer-encoding" not in response.fields
+        assert response.fields[b"connection"] == b"keep-alive"
+        wire = await self.connect()
         await wire.send(b"GET / HTTP/1.0\r\n%s\r\n" % HOST)
         assert (await wire.response()).fields[b"connection"] == b"close"
         assert await wire.rest() == b""

@@ -12,7 +12,7 @@ from workerd_faas.domain.termination import Verdict
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.ingress.endings import Knock, failed, terminated, timed_out, unavailable, unfit
 from workerd_faas.ingress.headers import Request, Response
-from workerd_faas.ingress.http1 import CHUNKED, UNTIL_CLOSE, Malformed
+from workerd_faas.ingress.http1 import CHUNKED, Malformed
 from workerd_faas.ingress.peers import Client
 from workerd_faas.ingress.relay import Relay
 from workerd_faas.ingress.tunnel import open_tunnel
@@ -359,11 +359,10 @@ class Exchange:
         self._status = response.status
         keep = request.keep_alive and not relay.draining
         framing = response.framing
-        if not (response.bodyless or request.is_head):
-            if response.body == UNTIL_CLOSE:
-                keep = False
-            elif response.body == CHUNKED and request.http10:
-                keep, framing = False, b""
+        if response.body == CHUNKED and request.http10:
+            framing = b""  # RFC 9112 section 6.1, also in answers that have no body.
+        if not framing and not (response.bodyless or request.is_head):
+            keep = False
         if not self._complete and not response.persistent:
             keep = False  # The upstream says that it will not read the rest.
         self._keep = keep
