@@ -91,6 +91,25 @@ def test_request_lines(line: bytes, status: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "target"),
+    [
+        (b"//a/../%2e%2E/%zz;b?", b"//a/../%2e%2E/%zz;b?"),
+        (b"/{|}^[]\\'?{|}^[]\\'", b"/{|}^[]\\'?{|}^[]\\'"),
+        (b'/\xc3\xa9<`>?q="\xff"', b"/%C3%A9%3C%60%3E?q=%22%FF%22"),
+        (b"http://a/<?>", b"/%3C?%3E"),
+    ],
+)
+def test_targets(sent: bytes, target: bytes) -> None:
+    """
+    A target stays as it was sent, but for bytes that no URI has and workerd would refuse.
+    """
+    head = parse_request(
+        b"GET " + sent + b" HTTP/1.1\r\nHost: a\r\n\r\n", max_line=100, max_fields=1
+    )
+    assert head.target == target
+
+
+@pytest.mark.parametrize(
     "line",
     [
         b"A : b",

@@ -8,6 +8,7 @@ import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
@@ -155,6 +156,17 @@ class RealWorkerd(RelayCase):
         assert info["cf"]["version"] == VERSION
         assert info["cf"]["clientIp"] == "127.0.0.1"
         assert info["cf"]["clientAcceptEncoding"] == "br"
+
+    @in_asyncio
+    async def test_odd_urls(self) -> None:
+        """
+        A function is asked also by clients that forget to encode what no URI has.
+        """
+        query = bytes(range(0x21, 0x7F)).replace(b"#", b"") + b"\xc3\xa9\xff"
+        line = b"GET /info?%s HTTP/1.1" % query
+        response = await self.ask(line + b"\r\nHost: hello.example.com\r\n\r\n")
+        asked = urlsplit(json.loads(response.body)["url"]).query
+        assert unquote_to_bytes(asked) == unquote_to_bytes(query)
 
     @in_asyncio
     async def test_requests(self) -> None:

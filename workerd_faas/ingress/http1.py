@@ -27,6 +27,9 @@ _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]+) HTTP
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _VALUE + rb"))?")
 _TOKENS: Final = re.compile(_TOKEN)
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*)((?:[/?][^#]*)?)", re.IGNORECASE)
+_NOT_IN_URIS: Final = re.compile(rb"[\"<>`\x80-\xff]")
+"""Clients send these all the same, and workerd refuses most of them without asking the function."""
+
 _COMMON: Final = {word: frozenset({word}) for word in (b"keep-alive", b"close")}
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
@@ -248,12 +251,14 @@ def _body_length(values: Values, *, http10: bool) -> int | None:
 
 def _target(method: bytes, target: bytes, hosts: Sequence[bytes]) -> tuple[bytes, bytes]:
     """
-    The target in origin-form and the host that it is for (RFC 9112 section 3.2).
+    The target in origin-form and the host that it is for (RFC 9112 section 3.2). Every byte is as
+    it was sent, unless it must be encoded to be in a URI (WHATWG URL encodes the same).
     """
     if len(hosts) != 1:
         raise Malformed("There must be one Host header.")
     if method == b"CONNECT":
         raise Malformed("CONNECT is not served here.", 501)
+    target = _NOT_IN_URIS.sub(_percent_encoded, target)
     if target.startswith(b"/"):
         if b"#" in target:
             raise Malformed("The request target has a fragment.")
@@ -268,6 +273,10 @@ def _target(method: bytes, target: bytes, hosts: Sequence[bytes]) -> tuple[bytes
         raise Malformed("The request target is malformed.")
     authority, path = absolute.groups()
     return (path if path.startswith(b"/") else b"/" + path), authority
+
+
+def _percent_encoded(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % ord(found[0])
 
 
 def _protocols(values: Sequence[bytes]) -> tuple[bytes, ...]:
