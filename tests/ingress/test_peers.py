@@ -108,9 +108,10 @@ def test_forwarded(chain: bytes | None, client: str, sent: str) -> None:
 
 def test_scheme() -> None:
     """
-    A proxy may say which scheme the client used, and nothing else.
+    A proxy may say which scheme the client used, that of a WebSocket too, and nothing else.
     """
     assert lines_of(forwarded(None, b"HTTPS"))["x-forwarded-proto"] == "https"
+    assert lines_of(forwarded(None, b"wss"))["x-forwarded-proto"] == "https"
     assert lines_of(forwarded(None, b"https\x00"))["x-forwarded-proto"] == "http"
     assert lines_of(forwarded(None))["x-forwarded-proto"] == "http"
 

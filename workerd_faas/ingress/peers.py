@@ -14,6 +14,9 @@ from workerd_faas.wire.headers import PROTO
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_SCHEMES: Final = {b"http": "http", b"https": "https", b"ws": "http", b"wss": "https"}
+"""By `X-Forwarded-Proto`: some proxies say so that the client opens a WebSocket."""
+
 MAX_HOPS: Final = 32
 """Members of `X-Forwarded-For` that are looked at."""
 
@@ -104,10 +107,8 @@ def forwarded_client(
         if address is None:
             break
         chain.append(address)
-    said = (forwarded_proto or b"").lower()
-    if said in (b"http", b"https"):
-        scheme = said.decode("ascii")
-    else:
+    scheme = _SCHEMES.get((forwarded_proto or b"").lower())
+    if scheme is None:
         scheme = "http" if peer.tls is None else "https"
     client = chain[-1] if chain else None
     return _client(peer, client, [str(address) for address in reversed(chain)], scheme)
