@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tests.ingress.harness import RelayCase, Wire, in_asyncio, ok
+from workerd_faas.ingress.peers import Peer, parse_address
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
@@ -70,6 +71,31 @@ class Trusted(Forwarding):
         ):
             fields = await self.fields(b"Host: x", *lines)
             assert fields[b"host"] == b"hello.example.com"
+
+    @in_asyncio
+    async def test_clients_take_turns(self) -> None:
+        """
+        On one connection of a proxy each request is told of its own client, repeated or not.
+        """
+        await self.fields(b"Host: hello.example.com")
+        wire = await self.connect()
+        line = b"GET / HTTP/1.1\r\nHost: hello.example.com\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n"
+        turns = [1, 1, 1, 2, 1, 1, 2, 2, 2, 2, 1]
+        for client in turns:
+            await wire.send(line % client)
+            assert (await wire.response()).status == 200
+        seen = [fields[b"cf-connecting-ip"] for fields in self.seen[1:]]
+        assert seen == [b"192.0.2.%d" % client for client in turns]
+
+    @in_asyncio
+    async def test_clients_are_remembered(self) -> None:
+        """
+        A client that comes through one connection of a proxy is known on the others.
+        """
+        for _ in range(2):
+            await self.fields(b"Host: hello.example.com", b"X-Forwarded-For: 192.0.2.7")
+        proxy = Peer(address=parse_address("127.0.0.1"), trusted=True)
+        assert self.ingress._relay._clients.get((proxy, b"192.0.2.7", None)) is not None
 
     @in_asyncio
     async def test_api(self) -> None:

@@ -63,7 +63,7 @@ def test_direct() -> None:
     A direct client is who its socket says.
     """
     client = direct_client(
-        Peer(address=parse_address("192.0.2.1"), port=5, tls=("TLSv1.3", "TLS_AES_128_GCM_SHA256"))
+        Peer(address=parse_address("192.0.2.1"), tls=("TLSv1.3", "TLS_AES_128_GCM_SHA256"))
     )
     lines = lines_of(client)
     assert lines["cf-connecting-ip"] == lines["x-real-ip"] == lines["x-forwarded-for"]

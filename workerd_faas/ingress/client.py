@@ -48,6 +48,7 @@ class ClientConnection(asyncio.Protocol):
         "_known",
         "_known_head",
         "_known_route",
+        "_known_who",
         "_mark",
         "_pumping",
         "_read_paused",
@@ -66,6 +67,7 @@ class ClientConnection(asyncio.Protocol):
     transport: asyncio.Transport
     peer: Peer
     _client: Client
+    _known_who: Client
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
@@ -122,7 +124,7 @@ class ClientConnection(asyncio.Protocol):
                 self._pump()
             elif request is self._known and relay.routes.changes == self._changes:
                 # The same again: it goes the same way.
-                exchange = Exchange(relay, self, self._client, request, self._known_route)
+                exchange = Exchange(relay, self, self._known_who, request, self._known_route)
                 self._exchange = exchange
                 exchange.start(self._known_head, b"", complete=True)
             else:
@@ -304,8 +306,9 @@ class ClientConnection(asyncio.Protocol):
             self._answer(request, route, next(relay.request_ids), who)
             return
         head = head_for_upstream(request, host, who, route)
-        if who is self._client and not relay.has_shares(place):
-            self._known, self._known_route, self._known_head = request, route, head
+        if not relay.has_shares(place):
+            self._known, self._known_who = request, who
+            self._known_route, self._known_head = route, head
             self._changes = relay.routes.changes
         exchange = self._exchange = Exchange(relay, self, who, request, route)
         exchange.start(head, body, complete=reader.body is None)

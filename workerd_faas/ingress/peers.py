@@ -28,13 +28,11 @@ class Peer:
 
     Attributes:
         address: Its IP address; None on a unix socket.
-        port: Its port, 0 on a unix socket.
         tls: The protocol version and the cipher, if it speaks TLS.
         trusted: It is one of our proxies, whose `X-Forwarded-*` are believed.
     """
 
     address: Address | None
-    port: int = 0
     tls: tuple[str, str] | None = None
     trusted: bool = False
 

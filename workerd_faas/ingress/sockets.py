@@ -46,14 +46,13 @@ def peer_of(transport: asyncio.Transport, proxies: Sequence[Network]) -> Peer:
     127.0.0.1 is.
     """
     name: Any = transport.get_extra_info("peername")
-    address, port = None, 0
+    address = None
     if isinstance(name, tuple) and len(name) >= 2:
-        address, port = parse_address(str(name[0])), int(name[1])
+        address = parse_address(str(name[0]))
     tls = transport.get_extra_info("ssl_object")
     cipher = None if tls is None else tls.cipher()
     return Peer(
         address=address,
-        port=port,
         tls=None if tls is None else (tls.version() or "", cipher[0] if cipher else ""),
         trusted=bool(proxies) and is_trusted(address or _LOOPBACK, proxies),
     )
