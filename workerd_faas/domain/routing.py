@@ -180,6 +180,13 @@ class RoutingTable:
             return None
         return entry.live[0][1]
 
+    def has_alias(self, function: str, alias: str) -> bool:
+        """
+        Whether the function has this alias.
+        """
+        entry = self._functions.get(function)
+        return entry is not None and alias in entry.aliases
+
     def is_sticky(self, function: str) -> bool:
         """
         Whether a request's version key could make a difference.

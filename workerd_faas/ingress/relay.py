@@ -180,7 +180,7 @@ class Relay:
             # A share of the traffic is no secret.
             position = random.random() * 100 if key is None else sticky_position(function, key)  # noqa: S311
             return self.routes.resolve_host(function, None, position)
-        if not is_version_prefix(selector):
+        if not is_version_prefix(selector) or self.routes.has_alias(function, selector):
             return self.routes.resolve_host(function, selector, 0.0)
         self.misses.check(client.key, self.timers.now)
         try:
