@@ -395,6 +395,25 @@ class AccessTests(PlatformTestCase):
             self.assertEqual(len({answer.body for answer in answers}), 1)
         self.assertEqual((await self.ask("GET", SCRIPTS, bearer="bob")).status, 403)
 
+    async def test_anothers_account_is_forbidden_before_anything_is_read(self) -> None:
+        """
+        Every route below another's account is the same 403, though its body would be a 400.
+        """
+        asked, bodies = 0, set()
+        for rule in self.api.rules():
+            if "<account>" not in rule.rule or "/workers/assets/upload" in rule.rule:
+                continue
+            path = rule.rule.replace("<account>", "a" * 32)
+            for argument in rule.arguments:
+                path = path.replace(f"<{argument}>", "x").replace(f"<path:{argument}>", "x")
+            for method in sorted((rule.methods or set()) - {"HEAD"}):
+                answer = await self.ask(method, path, bearer="bob", body=b"{")
+                self.assertEqual(answer.error[:2], (403, 10003), (method, path))
+                bodies.add(answer.body)
+                asked += 1
+        self.assertGreater(asked, 20)
+        self.assertEqual(len(bodies), 1)
+
     async def test_anothers_name_looks_like_none_from_ones_own_account(self) -> None:
         """
         Reading another's function through one's own account is a 404, taking its name a 403.
