@@ -73,9 +73,9 @@ def _moment(request: IRequest, name: str) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Problem(
             kind=Kind.BAD_REQUEST,
             message=f"The query parameter {name!r} takes a time such as 2026-11-23T12:00:00Z.",
         ) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

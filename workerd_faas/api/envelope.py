@@ -24,13 +24,22 @@ def write_json(request: IRequest, status: int, document: Any) -> bytes:
     """
     Set status and headers for a JSON document and return its bytes.
     """
-    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    body = _encoded(document)
     request.setResponseCode(status)
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"content-length", b"%d" % len(body))
     request.setHeader(b"cache-control", b"no-store")
     request.setHeader(b"x-content-type-options", b"nosniff")
     return body
+
+
+def _encoded(document: Any) -> bytes:
+    try:
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # JavaScript's strings may have lone surrogates, and so may what functions stored: JSON can
+        # say them escaped only.
+        return json.dumps(document, separators=(",", ":")).encode()
 
 
 def answer(

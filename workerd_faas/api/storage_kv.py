@@ -8,7 +8,15 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from workerd_faas.api.access import principal_of
-from workerd_faas.api.envelope import answer, answer_page, header, number, query, read_any_json
+from workerd_faas.api.envelope import (
+    MAX_JSON_BODY,
+    answer,
+    answer_page,
+    header,
+    number,
+    query,
+    read_any_json,
+)
 from workerd_faas.api.multipart import parse_multipart
 from workerd_faas.api.paths import key_of
 from workerd_faas.api.placement import refuse_jurisdiction
@@ -18,6 +26,7 @@ from workerd_faas.domain.resources import Resource, ResourceKind
 from workerd_faas.usecases.ports import Authenticator
 from workerd_faas.usecases.storage.inventory import Inventory
 from workerd_faas.usecases.storage.values import PAGE, Space, Values
+from workerd_faas.wire.strict_json import RefusedJson, parse_json
 
 NAMESPACES: Final = "/accounts/<account>/storage/kv/namespaces"
 NAMESPACE: Final = NAMESPACES + "/<namespace>"
@@ -167,7 +176,16 @@ class KVRoutes:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise _wrong('{"keys": [string, …]}')
             asked = {name: document.get(name) for name in ("type", "withMetadata")}
-            return answer(request, {"values": await self.values.get_many(space, names, asked)})
+            if asked["type"] not in (None, "text", "json"):
+                raise _wrong('{"keys": […], "type": "text" or "json"}')
+            try:
+                found = await self.values.get_many(space, names, asked)
+                return answer(request, {"values": found})
+            except RecursionError:
+                raise Problem(
+                    kind=Kind.BAD_REQUEST,
+                    message="A value is nested too deep to be given as JSON: ask for it as text.",
+                ) from None
 
     async def _change_many(
         self, request: IRequest, account: str, namespace: str, method: str
@@ -201,10 +219,12 @@ def _form(request: IRequest) -> tuple[bytes, Any]:
     }
     if "value" not in found or found.keys() - {"value", "metadata"}:
         raise _wrong("a form with the parts 'value' and 'metadata'")
-    try:
-        metadata = json.loads(found["metadata"]) if "metadata" in found else None
-    except ValueError:
-        raise _wrong("a form whose part 'metadata' is JSON") from None
+    metadata = None
+    if "metadata" in found:
+        try:
+            metadata = parse_json(found["metadata"], max_bytes=MAX_JSON_BODY)
+        except RefusedJson as refused:
+            raise _wrong(f"a form whose part 'metadata' is JSON: {refused}") from None
     return found["value"], metadata
 
 

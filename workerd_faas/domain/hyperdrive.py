@@ -166,7 +166,7 @@ def _origin(sent: Any) -> Mapping[str, Any]:
         found["port"] = _whole("origin.port", sent["port"], 65535)
     scheme = sent.get("scheme")
     if scheme is not None:
-        if scheme not in SCHEMES:
+        if not isinstance(scheme, str) or scheme not in SCHEMES:
             raise _wrong("needs origin.scheme as postgres, postgresql or mysql")
         found["scheme"] = SCHEMES[scheme]
     return found
