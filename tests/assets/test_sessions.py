@@ -150,6 +150,7 @@ class SessionTests(SessionTestCase):
         self.clock.moment += timedelta(hours=1)
         late = await self.send(result["jwt"], INDEX, b"x")
         self.assertEqual(late.error[:2], (401, 10303))
+        self.assertTrue(late.headers.hasHeader("www-authenticate"))
 
     async def test_large_files_come_one_by_one(self) -> None:
         """

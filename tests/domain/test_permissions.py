@@ -5,11 +5,13 @@ from itertools import product
 import pytest
 
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.oauth import SCOPES as LOGIN_SCOPES
 from workerd_faas.domain.permissions import (
     AREAS,
     EVERYTHING,
     SCOPES,
     Permissions,
+    login_permissions,
     needed,
     read_permissions,
 )
@@ -55,6 +57,27 @@ def test_a_route_that_nobody_thought_of_is_not_open(rule: str) -> None:
     """
     with pytest.raises(ValueError, match="table of permissions"):
         needed("GET", rule)
+
+
+@pytest.mark.parametrize(
+    ("scope", "allowed"),
+    [
+        ("workers:write", {"workers:read", "workers:write"}),
+        ("workers_scripts:write", {"workers:read", "workers:write"}),
+        ("workers_tail:read d1:write", {"workers_tail:read", "d1:read", "d1:write"}),
+        ("account:read user:read zone:read offline_access", set()),
+        ("workers:write workers_kv:write workers_tail:read d1:write queues:write", set(SCOPES)),
+        (" ".join(LOGIN_SCOPES), set(SCOPES)),
+        ("offline_access", set(SCOPES)),
+    ],
+)
+def test_a_login_can_do_what_its_scope_says(scope: str, allowed: set[str]) -> None:
+    """
+    Wrangler's words open the areas here, all of them together also the making of API tokens.
+    """
+    permissions = login_permissions(scope.split())
+    assert {word for word in SCOPES if permissions.allow(word, None)} == allowed
+    assert permissions.allow("", None)
 
 
 def test_writing_implies_reading_and_nothing_else() -> None:

@@ -232,8 +232,10 @@ def test_an_error_cannot_break_out_of_its_redirect(error: str, description: str)
 
 def test_only_known_scopes_are_granted() -> None:
     """
-    Unknown scopes are left out; nothing asked is everything; only unknown ones give the least.
+    Unknown scopes are left out; nothing asked is everything, as is what says nothing about the API;
+    only unknown ones give the least.
     """
+    assert granted_scope("offline_access openid") == SCOPES
     assert granted_scope("workers:write tea:write account:read") == (
         "account:read",
         "workers:write",
@@ -248,6 +250,7 @@ def test_a_refreshed_scope_is_never_wider() -> None:
     """
     granted = ("account:read", "workers:write")
     assert narrowed_scope(granted, None) == granted
+    assert narrowed_scope(granted, "offline_access") == granted
     assert narrowed_scope(granted, "account:read") == ("account:read",)
     with pytest.raises(OAuthError):
         narrowed_scope(granted, "account:read user:read")

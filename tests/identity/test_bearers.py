@@ -12,6 +12,7 @@ from tests.identity.world import SECRET, WorldCase
 from tests.oidc.provider import FIRST_KEY
 from workerd_faas.domain.credentials import CredentialKind, write_credential
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.oauth import SCOPES
 from workerd_faas.usecases.identity.keys import Keys
 
 
@@ -121,6 +122,54 @@ class BearerTests(WorldCase):
         }
         for name, text in forged.items():
             self.assertEqual(await world.status(text), 401, name)
+
+    async def test_a_refusal_says_what_was_wrong_with_the_bearer(self) -> None:
+        """
+        RFC 6750 section 3: a challenge names an error only where a bearer token was brought, and
+        what that lacks when it is good.
+        """
+        world = await self.world()
+        realm = 'Bearer realm="workerd-faas"'
+        for sent, challenge in (
+            ({}, realm),
+            ({"authorization": "Basic d3Jrc3Q6"}, realm),
+            ({"authorization": "Bearer wrong"}, f'{realm}, error="invalid_token"'),
+            ({"authorization": "bearer wrong"}, f'{realm}, error="invalid_token"'),
+        ):
+            for path in ("/user", "/user/tokens", "/user/tokens/verify"):
+                answer = await world.browser().request("GET", world.url + path, headers=sent)
+                self.assertEqual(answer.status, 401)
+                self.assertEqual(answer.header("www-authenticate"), challenge)
+        narrow = (await world.login(scope="workers:write"))["access_token"]
+        refused = await world.api("GET", "/user/tokens", narrow)
+        self.assertEqual((refused.status, refused.document["errors"][0]["code"]), (403, 10003))
+        self.assertEqual(refused.header("www-authenticate"), f'{realm}, error="insufficient_scope"')
+
+    async def test_a_login_can_do_what_its_scope_says(self) -> None:
+        """
+        A scope that was asked for restricts the access token, one of a refresh that refresh's
+        token alone; who asks for none, or none of ours, gets all.
+        """
+        world = await self.world()
+        for scope, status in (
+            (None, 200),
+            ("offline_access", 200),
+            ("openid profile email", 200),
+            (" ".join(SCOPES), 200),
+            ("account:read user:read", 403),
+            ("tea:write", 403),
+        ):
+            tokens = await world.login(scope=scope)
+            answer = await world.api("GET", "/user/tokens", tokens["access_token"])
+            self.assertEqual(answer.status, status, scope)
+            self.assertEqual(await world.status(tokens["access_token"]), 200)
+        tokens = await world.login()
+        less = await world.refresh(tokens["refresh_token"], scope="d1:write")
+        answer = await world.api("GET", "/user/tokens", less.document["access_token"])
+        self.assertEqual(answer.status, 403)
+        again = await world.refresh(less.document["refresh_token"])
+        answer = await world.api("GET", "/user/tokens", again.document["access_token"])
+        self.assertEqual(answer.status, 200)
 
     async def test_only_the_header_carries_a_bearer(self) -> None:
         """

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.identity.world import REDIRECT, VERIFIER, WorldCase, random_state
-from workerd_faas.domain.oauth import WRANGLER
+from workerd_faas.domain.oauth import SCOPES, WRANGLER
 
 
 class LoginTests(WorldCase):
@@ -26,9 +26,8 @@ class LoginTests(WorldCase):
         self.assertEqual(tokens.header("cache-control"), "no-store")
         self.assertEqual(tokens.document["token_type"], "Bearer")
         self.assertEqual(tokens.document["expires_in"], 3600)
-        self.assertEqual(
-            tokens.document["scope"], "account:read user:read workers:write offline_access"
-        )
+        self.assertEqual(tokens.header("pragma"), "no-cache")
+        self.assertEqual(tokens.document["scope"], " ".join(SCOPES))
         user = await world.api("GET", "/user", tokens.document["access_token"])
         self.assertEqual(user.result["email"], "alice@example.com")
 

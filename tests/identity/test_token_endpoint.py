@@ -111,6 +111,7 @@ class CodeTests(WorldCase):
             self.assertEqual((answer.status, answer.document["error"]), (status, error), changes)
             self.assertEqual(answer.header("cache-control"), "no-store")
             self.assertEqual(answer.header("content-type"), "application/json")
+            self.assertEqual(answer.header("www-authenticate") is not None, status == 401)
 
     async def test_only_a_form_in_the_body_is_taken(self) -> None:
         """

@@ -225,7 +225,6 @@ class World:
             "response_type": "code",
             "client_id": "wrkst",
             "redirect_uri": REDIRECT,
-            "scope": "account:read user:read workers:write offline_access",
             "state": "cli-state",
             "code_challenge": challenge_of(VERIFIER),
             "code_challenge_method": "S256",

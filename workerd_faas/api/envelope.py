@@ -67,8 +67,26 @@ def answer_problem(request: IRequest, problem: Problem) -> bytes:
     if problem.retry_after is not None:
         request.setHeader(b"retry-after", b"%d" % problem.retry_after)
     if problem.kind in _UNAUTHENTICATED:
-        request.setHeader(b"www-authenticate", b'Bearer realm="workerd-faas"')
+        request.setHeader(b"www-authenticate", _challenge(_bearer_error(request)))
+    elif problem.kind is Kind.SCOPE_MISSING:
+        request.setHeader(b"www-authenticate", _challenge("insufficient_scope"))
+    elif status == 401:  # which names a scheme always (RFC 9110 section 15.5.2)
+        request.setHeader(b"www-authenticate", _challenge(None))
     return write_json(request, status, envelope_of(problem))
+
+
+def _bearer_error(request: IRequest) -> str | None:
+    """
+    Who brought no bearer token is not told that one is wrong (RFC 6750 section 3.1).
+    """
+    sent = request.requestHeaders.getRawHeaders(b"authorization", [])
+    brought = any(each.partition(b" ")[0].lower() == b"bearer" for each in sent)
+    return "invalid_token" if brought else None
+
+
+def _challenge(error: str | None) -> bytes:
+    realm = 'Bearer realm="workerd-faas"'
+    return (realm if error is None else f'{realm}, error="{error}"').encode()
 
 
 def answer_page(

@@ -15,6 +15,7 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.NOBODY: (401, 9109),
     Kind.TOKEN_INVALID: (401, 1000),
     Kind.FORBIDDEN: (403, 10003),
+    Kind.SCOPE_MISSING: (403, 10003),
     Kind.INVALID_METADATA: (400, 10004),
     Kind.INVALID_MODULE: (400, 10005),
     Kind.INVALID_NAME: (400, 10016),

@@ -103,6 +103,8 @@ class OAuthRoutes:
         return redirect(request, finished.url)
 
     async def _token(self, request: IRequest) -> bytes:
+        # RFC 6749 section 5.1 wants it beside Cache-Control, for caches of HTTP/1.0.
+        request.setHeader(b"pragma", b"no-cache")
         try:
             return write_json(request, 200, await self.grants.token(form_of(request)))
         except OAuthError as error:
@@ -135,7 +137,6 @@ def form_of(request: IRequest) -> Parameters:
         OAuthError: it is not a form of acceptable size, or there is something beside it.
     """
     if request.requestHeaders.hasHeader(b"authorization"):
-        request.setHeader(b"www-authenticate", b'Basic realm="workerd-faas"')
         raise OAuthError("invalid_client", "Clients here have no credentials.", 401)
     content_type = header(request, "content-type") or ""
     if content_type.partition(";")[0].strip().lower() != _FORM:
@@ -176,6 +177,8 @@ def json_error(request: IRequest, error: OAuthError) -> bytes:
     """
     An error as RFC 6749 section 5.2 has it.
     """
+    if error.status == 401:  # which names a scheme always (RFC 9110 section 15.5.2)
+        request.setHeader(b"www-authenticate", b'Basic realm="workerd-faas"')
     return write_json(request, error.status, error.document)
 
 

@@ -23,6 +23,7 @@ class Kind(enum.Enum):
     NOBODY = "nobody"
     TOKEN_INVALID = "token_invalid"  # noqa: S105 — a kind
     FORBIDDEN = "forbidden"
+    SCOPE_MISSING = "scope_missing"
     # Uploads.
     INVALID_METADATA = "invalid_metadata"
     INVALID_MODULE = "invalid_module"

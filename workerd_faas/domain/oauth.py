@@ -40,8 +40,12 @@ SCOPES: Final = (
 )  # fmt: skip
 """
 What can be granted: all that Wrangler asks for by default, since it warns of every one that it does
-not get. Most are of products that are not here, and so for nothing.
+not get. Most are of products that are not here, and so for nothing; `domain.permissions` says what
+the others are for.
 """
+
+_OF_NOTHING_HERE: Final = frozenset({"offline_access", "openid", "profile", "email"})
+"""Who asks for these alone has said nothing about what the login is to be able to do."""
 
 
 @attrs.frozen(kw_only=True)
@@ -289,12 +293,18 @@ def granted_scope(requested: str | None) -> tuple[str, ...]:
     Raises:
         OAuthError: `invalid_scope` when it is no scope at all.
     """
-    if requested is None:
+    words = _words(requested)
+    if words <= _OF_NOTHING_HERE:
         return SCOPES
+    return tuple(scope for scope in SCOPES if scope in words) or ("user:read",)
+
+
+def _words(requested: str | None) -> frozenset[str]:
+    if requested is None:
+        return frozenset()
     if not _SCOPE.fullmatch(requested):
         raise OAuthError("invalid_scope", "scope is not a list of words with single spaces.")
-    words = set(requested.split(" "))
-    return tuple(scope for scope in SCOPES if scope in words) or ("user:read",)
+    return frozenset(requested.split(" "))
 
 
 def narrowed_scope(granted: tuple[str, ...], requested: str | None) -> tuple[str, ...]:
@@ -304,7 +314,7 @@ def narrowed_scope(granted: tuple[str, ...], requested: str | None) -> tuple[str
     Raises:
         OAuthError: `invalid_scope`.
     """
-    if requested is None:
+    if _words(requested) <= _OF_NOTHING_HERE:
         return granted
     wanted = granted_scope(requested)
     if not set(wanted) <= set(granted):

@@ -1,5 +1,5 @@
 """
-What an API token may do: areas of the API, for reading or for writing, and functions.
+What a login or an API token may do: areas of the API, for reading or for writing, and functions.
 
 The words are Cloudflare's scopes. Which one a route needs follows from its path and method alone,
 so that no route can be forgotten: one that is not in the table cannot be registered.
@@ -124,7 +124,7 @@ class Permissions:
     def check(self, scope: str, function: str | None) -> None:
         """
         Raises:
-            Problem: `FORBIDDEN`, saying what is missing.
+            Problem: `FORBIDDEN` or `SCOPE_MISSING`, saying what is missing.
         """
         if self.allow(scope, function):
             return
@@ -133,13 +133,36 @@ class Permissions:
             raise Problem(
                 kind=Kind.FORBIDDEN, message=f"This API token is for these functions only: {names}."
             )
-        raise Problem(kind=Kind.FORBIDDEN, message=f"This API token lacks the scope {scope}.")
+        raise Problem(
+            kind=Kind.SCOPE_MISSING, message=f"This login or API token lacks the scope {scope}."
+        )
 
 
 EVERYTHING: Final = Permissions(frozenset(f"{area}:write" for area in AREAS))
 
 SCOPES: Final = tuple(f"{area}:{verb}" for area in AREAS for verb in ("read", "write"))
 """What a token can have. One without `user_tokens:write` cannot make others."""
+
+
+_SAME: Final = {"workers_scripts:write": "workers:write"}
+"""Cloudflare has two words for what is one area here."""
+
+_ALL_OF_LOGINS: Final = frozenset(
+    {"workers:write", "workers_kv:write", "workers_tail:read", "d1:write", "queues:write"}
+)
+"""Cloudflare has no scope of a login for making API tokens: who may do all else may."""
+
+
+def login_permissions(scope: Iterable[str]) -> Permissions:
+    """
+    What a login may do that was granted this scope (words of `domain.oauth.SCOPES`).
+
+    `offline_access` alone, which `wrkst` asked for before scopes restricted, is everything.
+    """
+    words = frozenset(_SAME.get(word, word) for word in scope)
+    if words >= _ALL_OF_LOGINS or words == {"offline_access"}:
+        return EVERYTHING
+    return Permissions(words & set(SCOPES))
 
 
 def read_permissions(scopes: object, functions: object) -> Permissions:

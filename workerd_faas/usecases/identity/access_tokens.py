@@ -30,6 +30,7 @@ class AccessToken:
     session_id: str
     user_id: str
     client_id: str
+    scope: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -81,7 +82,10 @@ class AccessTokens:
         if now.timestamp() >= claims["exp"]:
             return None
         return AccessToken(
-            session_id=claims["sid"], user_id=claims["sub"], client_id=claims["client_id"]
+            session_id=claims["sid"],
+            user_id=claims["sub"],
+            client_id=claims["client_id"],
+            scope=tuple(claims["scope"].split()),
         )
 
     def _claims(self, text: str) -> dict[str, Any] | None:

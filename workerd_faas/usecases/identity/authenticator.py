@@ -11,6 +11,7 @@ from workerd_faas.domain.credentials import CredentialKind, digest, is_credentia
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.identity import LoginPolicy
 from workerd_faas.domain.model import Principal
+from workerd_faas.domain.permissions import login_permissions
 from workerd_faas.usecases import ports
 from workerd_faas.usecases.identity.access_tokens import AccessTokens
 from workerd_faas.usecases.identity.ports import IdentityStore
@@ -65,7 +66,11 @@ class BearerAuthenticator:
             except Problem as problem:  # a full disk must not lock people out
                 self.log.warn("Last use not noted: {problem}", problem=problem)
         return Principal(
-            accounts=(user.account,), subject=user.id, credential=session.id, email=user.email
+            accounts=(user.account,),
+            subject=user.id,
+            credential=session.id,
+            email=user.email,
+            permissions=login_permissions(token.scope),
         )
 
     async def _by_api_token(self, text: str) -> Principal | None:
