@@ -8,7 +8,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
-from tests.api.platform import ESM, INDEX, SCRIPTS, PlatformTestCase, reactor
+from tests.api.platform import ESM, INDEX, SCRIPTS, PlatformTestCase, form, reactor
 from workerd_faas.api.app import Api
 from workerd_faas.api.request import MAX_BODY
 from workerd_faas.domain.limits import MIB, UploadLimits
@@ -83,10 +83,15 @@ class LargeBodyTests(PlatformTestCase):
 
     async def test_body_of_a_tenant_is_taken(self) -> None:
         """
-        An upload of more than 2 MiB is stored for somebody with a token, and only then.
+        An upload of more than 2 MiB is stored for somebody with a token, and only then, in whatever
+        case its type is written.
         """
         big = ("big.js", ESM, b"//" + bytes(4 * MIB))
         stored = await self.upload("/hello", INDEX, big)
+        self.assertGreater(stored.result["size"], 4 * MIB)
+        content_type, body = form(INDEX, big)
+        headers = {"content-type": content_type.replace("multipart/form", "Multipart/Form")}
+        stored = await self.ask("PUT", f"{SCRIPTS}/hello", body=body, headers=headers)
         self.assertGreater(stored.result["size"], 4 * MIB)
         refused = await self.upload("/hello", INDEX, big, bearer="nobody")
         self.assertEqual(refused.status, 401)

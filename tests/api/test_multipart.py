@@ -97,6 +97,44 @@ def test_malformed_forms_are_refused() -> None:
     assert "malformed" in refused(TYPE, body((disposition("a") + "\r\nX: " + "y" * 5000, b"")))
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        'Content-Disposition: form-data; name="a"; name="b"',
+        'Content-Disposition: form-data; name=a; filename="x"; NAME = b',
+        'Content-Disposition: form-data; name="a',
+        'Content-Disposition: form-data; name="a"b"',
+    ],
+)
+def test_a_part_has_one_name(head: str) -> None:
+    """
+    A part that readers could take for one of two is refused with what its header says.
+    """
+    assert "ambiguous" in refused(TYPE, body((head, b"x")))
+
+
+def test_a_name_may_look_like_a_parameter() -> None:
+    """
+    What stands in quotes is part of the name.
+    """
+    data = body(('Content-Disposition: form-data; filename="; name=b"; name="; name=a"', b"x"))
+    (part,) = parse_multipart(TYPE, data, max_parts=3)
+    assert part.name == "; name=a"
+
+
+def test_content_is_sent_as_it_is() -> None:
+    """
+    Base64 and quoted-printable are refused, not stored as if they were the content; words that
+    mean no encoding are taken.
+    """
+    for encoding in ("base64", "Quoted-Printable", "x-uuencode"):
+        head = f"{disposition('a')}\r\nContent-Transfer-Encoding: {encoding}"
+        assert "Content-Transfer-Encoding" in refused(TYPE, body((head, b"YQ==")))
+    for encoding in ("binary", "8BIT"):
+        head = f"{disposition('a')}\r\nContent-Transfer-Encoding: {encoding}"
+        assert parse_multipart(TYPE, body((head, b"YQ==")), max_parts=3)[0].content == b"YQ=="
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_cause_another_exception(data: bytes) -> None:
     """

@@ -6,6 +6,7 @@ no name comes twice, nothing is decoded or converted.
 """
 
 import logging
+import re
 from typing import Final
 
 import attrs
@@ -16,6 +17,10 @@ from workerd_faas.domain.errors import Kind, Problem
 
 # What is wrong with a form is told to who sent it: the parser would say it in our log as well.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_NAMES: Final = re.compile(r";\s*name\s*=", re.IGNORECASE)
+_AS_IT_IS: Final = frozenset({b"7bit", b"8bit", b"binary"})
 
 MAX_PART_HEADERS: Final = 8
 MAX_PART_HEADER_BYTES: Final = 4096
@@ -80,6 +85,9 @@ class _Collector:
         self._data.append(data[start:end])
 
     def on_part_end(self) -> None:
+        encoding = self._headers.get(b"content-transfer-encoding", b"binary").strip().lower()
+        if encoding not in _AS_IT_IS:  # RFC 7578 section 4.7; stored as it is, it would be rubbish
+            raise _refused("has a part with a Content-Transfer-Encoding: send bytes as they are")
         sent = self._headers.get(b"content-type")
         self.parts.append(
             Part(
@@ -144,7 +152,11 @@ def _refused(what: str) -> Problem:
 
 
 def _name(disposition: bytes) -> str:
-    kind, options = parse_options_header(disposition.decode("latin-1"))
+    text = disposition.decode("latin-1")
+    unquoted = _QUOTED.sub("", text)
+    if '"' in unquoted or len(_NAMES.findall(unquoted)) > 1:
+        raise _refused(f"has a part with an ambiguous Content-Disposition, {text[:120]!r}")
+    kind, options = parse_options_header(text)
     raw = options.get(b"name")
     if kind != b"form-data" or raw is None:
         raise _refused("has a part without Content-Disposition: form-data with a name")

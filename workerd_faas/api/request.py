@@ -139,7 +139,8 @@ class ApiRequest(Request):
         if large is not None:
             return large
         content_type = self.requestHeaders.getRawHeaders(b"content-type", [b""])[0]
-        return self.max_upload if content_type.startswith(b"multipart/form-data") else MAX_BODY
+        is_form = content_type.lower().startswith(b"multipart/form-data")
+        return self.max_upload if is_form else MAX_BODY
 
     def _too_large(self) -> Problem:
         return Problem(

@@ -124,7 +124,7 @@ class KVRoutes:
             request.content.seek(0)
             value: Any = request.content
             metadata = None
-            if (header(request, "content-type") or "").startswith("multipart/form-data"):
+            if (header(request, "content-type") or "").lower().startswith("multipart/form-data"):
                 value, metadata = _form(request)
             await self.values.put(
                 space,
