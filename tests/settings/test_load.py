@@ -120,6 +120,8 @@ def test_the_report_has_one_line_for_each_problem() -> None:
         "x" * 31,
         "a" * 64,
         "ab" * 32,
+        "$(openssl rand -base64 48 | tr -d '\\n')",
+        "${WORKERD_FAAS_SIGNING_SECRET_OF_PRODUCTION}",
     ],
 )
 def test_a_weak_key_is_refused_without_being_shown(weak: str) -> None:

@@ -35,7 +35,10 @@ LONGEST_BASE_DOMAIN: Final = 253 - 2 * 64
 SECRET_BYTES: Final = 32
 """RFC 7518 section 3.2: a key for HS256 has at least the 256 bits of the hash."""
 
-_PLACEHOLDER: Final = re.compile(r"change.?me|replace.?me|your.?secret", re.IGNORECASE)
+_PLACEHOLDER: Final = re.compile(
+    r"change.?me|replace.?me|your.?secret|openssl rand|^\$[({]", re.IGNORECASE
+)
+"""Words of examples, and a command or variable that nobody ran: env files expand nothing."""
 
 
 def shown(text: str) -> str:
