@@ -89,10 +89,17 @@ class Endpoints(RelayCase):
             "tcp:0:interface=192.0.2.1",
             "tcp:0:foo=bar",
             "unix:/nonexistent/directory/socket",
-            "systemd:domain=INET:index=5",
             "haproxy:tcp:0:interface=127.0.0.1",
         ):
             await self.refused(endpoint)
+
+    @in_asyncio
+    async def test_a_socket_that_systemd_did_not_hand_over(self) -> None:
+        """
+        The message says that the socket is missing and where it would come from.
+        """
+        for which in ("index=5", "name=web"):
+            assert ".socket unit" in await self.refused(f"systemd:domain=INET:{which}")
 
     @in_asyncio
     async def test_wrong_tls(self) -> None:

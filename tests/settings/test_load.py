@@ -121,6 +121,7 @@ def test_the_report_has_one_line_for_each_problem() -> None:
         "a" * 64,
         "ab" * 32,
         "$(openssl rand -base64 48 | tr -d '\\n')",
+        "\udcff\udcfe" + "0123456789abcdefghij" * 2,
         "${WORKERD_FAAS_SIGNING_SECRET_OF_PRODUCTION}",
     ],
 )

@@ -310,4 +310,6 @@ def _reason(error: BaseException) -> str:
         error = error.socketError
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, LookupError):
+        return "systemd has handed over no such socket: start this by the .socket unit that has it"
     return str(error) or type(error).__name__

@@ -328,9 +328,13 @@ def signing_secret(value: str) -> str:
     Text that nobody can guess. It is never quoted.
     """
     advice = "make one with: openssl rand -base64 48"
+    try:
+        octets = value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"is not UTF-8 text: {advice}") from None
     if _PLACEHOLDER.search(value):
         raise ValueError(f"is a placeholder that everybody knows: {advice}")
-    if len(value.encode()) < SECRET_BYTES:
+    if len(octets) < SECRET_BYTES:
         raise ValueError(f"is shorter than {SECRET_BYTES} bytes: {advice}")
     if len(set(value)) < 8:
         raise ValueError(f"repeats a few characters and can be guessed: {advice}")
