@@ -222,6 +222,18 @@ class LoginRefusedTests(WorldCase):
         second = await browser.request("GET", approved.location)
         self.assertEqual(second.status, 400)
 
+    async def test_looking_at_a_callback_uses_nothing_up(self) -> None:
+        """
+        HEAD, as previews and scanners of links send it, is refused and leaves the login as it was.
+        """
+        world = await self.world()
+        browser = world.browser()
+        begun = await browser.request("GET", world.authorize_url())
+        approved = await browser.request("GET", begun.location)
+        looked = await browser.request("HEAD", approved.location)
+        self.assertEqual((looked.status, looked.header("allow")), (405, "GET"))
+        self.assertIn("code", (await browser.request("GET", approved.location)).query)
+
     async def test_a_login_expires_within_minutes(self) -> None:
         """
         An answer that comes after ten minutes is refused.

@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 from klein import Klein
 from twisted.web.iweb import IRequest
+from werkzeug.exceptions import MethodNotAllowed
 
 from workerd_faas.api.envelope import header, write_json
 from workerd_faas.api.errors import STATUS_AND_CODE
@@ -59,6 +60,9 @@ class OAuthRoutes:
 
         @app.route("/auth/callback", methods=["GET"])
         async def callback(request: IRequest) -> bytes:
+            if request.method == b"HEAD":
+                # It would use the login up, and HEAD changes nothing (RFC 9110 section 9.2.1).
+                raise MethodNotAllowed(valid_methods=["GET"])
             return await self._callback(request)
 
         @app.route("/oauth2/token", methods=["POST"])
