@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import OKPAlgorithm
 
 from tests.oidc.provider import FIRST_KEY, SECOND_KEY, SigningKey
+from workerd_faas.domain.identity import LoginPolicy
 from workerd_faas.domain.idtoken import (
     ClaimRefused,
     Expected,
@@ -190,3 +191,16 @@ def test_an_address_that_is_none_is_not_taken(email: object) -> None:
     """
     claims = {"email": email, "email_verified": True}
     assert identity_of("i", "s", claims, {}).email is None
+
+
+def test_an_address_is_never_cut_into_another_one() -> None:
+    """
+    An address that is too long is none: its beginning would be somebody else's, even in a domain
+    that may log in.
+    """
+    local = "a" * 188
+    for address in (f"{local}@example.com.evil.test", f"{local}@example.com" + ".x" * 60):
+        claims = {"email": address, "email_verified": True}
+        email = identity_of("i", "s", claims, {}).email
+        assert email in (None, address)
+        assert not LoginPolicy(frozenset({"@example.com"})).admits("s", email)

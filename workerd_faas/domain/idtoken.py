@@ -15,6 +15,8 @@ SKEW: Final = 60
 """Seconds that the provider's clock and ours may differ."""
 
 _LONGEST_SUBJECT: Final = 255
+_LONGEST_EMAIL: Final = 254
+"""RFC 5321 section 4.5.3.1.3, without the angle brackets."""
 
 
 @attrs.define(auto_exc=True)
@@ -147,15 +149,18 @@ def _verified_email(document: Mapping[str, Any]) -> str | None:
     # Both must come from one document: one must not vouch for the other's address.
     if document.get("email_verified") is not True:
         return None
-    email = _text(document, "email")
+    # Whole or not at all: the beginning of an address is another address, and may be admitted.
+    if len(str(document.get("email", ""))) > _LONGEST_EMAIL:
+        return None
+    email = _text(document, "email", _LONGEST_EMAIL)
     if email is None or email.count("@") != 1 or " " in email:
         return None
     local, domain = email.split("@")
     return email.lower() if local and domain else None
 
 
-def _text(document: Mapping[str, Any], name: str) -> str | None:
+def _text(document: Mapping[str, Any], name: str, longest: int = 200) -> str | None:
     value = document.get(name)
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         return None
-    return value.strip()[:200]
+    return value.strip()[:longest]
