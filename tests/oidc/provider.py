@@ -336,3 +336,34 @@ class Endless:
 
     def _stop(self, _: object) -> None:
         self.ended = True
+
+
+class EndlessHead(Endless):
+    """
+    Send `size` bytes of header lines, none of them long, as fast as they are taken.
+    """
+
+    def __call__(self, request: Request) -> Any:
+        """
+        Begin.
+        """
+        self._request = request
+        request.notifyFinish().addBoth(self._stop)
+        # What stands on the wire: Twisted would keep headers until the first byte of the body.
+        channel: Any = request.channel
+        self._wire = channel.transport
+        self._wire.write(b"HTTP/1.1 200 OK\r\n")
+        self._wire.unregisterProducer()  # the channel, which has nothing to say any more
+        self._wire.registerProducer(self, False)
+        return NOT_DONE_YET
+
+    def resumeProducing(self) -> None:
+        """
+        See `IPullProducer`.
+        """
+        line = b"X-Lie: " + b"a" * 55 + b"\r\n"
+        if self.ended or self.sent > self._left:
+            self._wire.abortConnection()
+            return
+        self.sent += 1000 * len(line)
+        self._wire.write(1000 * line)

@@ -23,6 +23,7 @@ from tests.oidc.provider import (
     SECOND_KEY,
     Abandoned,
     Endless,
+    EndlessHead,
     SigningKey,
     hangs,
     status,
@@ -455,6 +456,18 @@ class TroubleTests(ProviderCase):
             flood = Endless(200 << 20)
             fresh.provider.broken = {path: flood}
             await self.check(fresh, "temporarily_unavailable", path)
+            self.assertLess(flood.sent, 16 << 20)
+
+    async def test_a_head_without_end_is_cut_off(self) -> None:
+        """
+        Of 200 MiB of headers we take little more than two, and keep none.
+        """
+        world = await self.world(call_timeout=60)
+        await self.check(world, "code")
+        for path in ("/token", "/userinfo"):
+            flood = EndlessHead(200 << 20)
+            world.provider.broken = {path: flood}
+            await self.check(world, "temporarily_unavailable", path)
             self.assertLess(flood.sent, 16 << 20)
 
     async def test_who_hangs_or_drips_is_left(self) -> None:

@@ -1,8 +1,8 @@
 """
 Calls to the identity provider: bounded in time and size, no redirects, no cookies.
 
-A provider that hangs, drips, redirects or sends without end costs one time-out and at most
-`MAX_ANSWER` bytes of memory.
+A provider that hangs, drips, redirects or sends without end costs one time-out and little more than
+`MAX_ANSWER` bytes of memory, whether it sends them in heads or bodies.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from workerd_faas.oidc.endpoints import CountedEndpoints
 from workerd_faas.wire.strict_json import RefusedJson, parse_json
 
 MAX_ANSWER: Final = 1 << 20
@@ -38,6 +39,9 @@ TOTAL_TIMEOUT: Final = 10.0
 
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds for the connection."""
+
+_MOST_BYTES: Final = 2 * MAX_ANSWER
+"""Of an answer with its head and framing, so that a body of `MAX_ANSWER` fits in."""
 
 
 @attrs.define(auto_exc=True)
@@ -61,9 +65,11 @@ class Answer:
 
 def provider_agent(reactor: Any) -> IAgent:
     """
-    An agent that verifies TLS against the system's certificates and gives up on connecting.
+    An agent that verifies TLS against the system's certificates, gives up on connecting, and takes
+    no head without end.
     """
-    agent: IAgent = Agent(reactor, connectTimeout=CONNECT_TIMEOUT)
+    endpoints = CountedEndpoints(reactor, connect_timeout=CONNECT_TIMEOUT, most=_MOST_BYTES)
+    agent: IAgent = Agent.usingEndpointFactory(reactor, endpoints)
     return agent
 
 
