@@ -247,6 +247,29 @@ class AttackTests(DeviceCase):
         world.clock.advance(minutes=20)
         await self.begun(world)
 
+    async def test_people_behind_one_proxy_have_addresses_of_their_own(self) -> None:
+        """
+        What counts is the client's address, not that of our proxy; of IPv6 the first half.
+        """
+        world = await self.world()
+
+        async def begin(address: str) -> int:
+            headers = {
+                "content-type": "application/x-www-form-urlencoded",
+                "x-forwarded-for": f"{address}, 10.0.0.1",
+                "cf-connecting-ip": address,
+            }
+            form: dict[str, str | None] = {"client_id": "wrkst"}
+            return (await world.post("/oauth2/device/auth", form, headers=headers)).status
+
+        for number in range(20):
+            self.assertEqual(await begin("192.0.2.1"), 200)
+            self.assertEqual(await begin(f"2001:db8::{number}"), 200)
+        self.assertEqual(await begin("192.0.2.1"), 429)
+        self.assertEqual(await begin("2001:db8::ffff"), 429)
+        self.assertEqual(await begin("192.0.2.2"), 200)
+        self.assertEqual(await begin("2001:db8:0:1::1"), 200)
+
     async def test_nothing_is_reflected(self) -> None:
         """
         What is typed into the page does not come back in it, and the pages may not be framed.

@@ -7,6 +7,7 @@ browser that signed in.
 """
 
 from html import escape
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 import attrs
 from klein import Klein
@@ -150,7 +151,13 @@ class DeviceRoutes:
 
 def _address(request: IRequest) -> str:
     """
-    Where a client is, as our relay says it.
+    Where a client is, as our relay says it, whatever proxies are between; an IPv6 client counts by
+    its /64, which is one household.
     """
-    forwarded = header(request, "x-forwarded-for") or ""
-    return forwarded.rpartition(",")[2].strip()[:64]
+    try:
+        address = ip_address(header(request, "cf-connecting-ip") or "")
+    except ValueError:  # on a unix socket
+        return ""
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return str(address)
