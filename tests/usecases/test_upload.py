@@ -92,6 +92,15 @@ def test_two_spellings_of_one_path_are_refused() -> None:
     assert "'./a.js'" in found.message
 
 
+def test_two_spellings_of_unicode_are_one_name() -> None:
+    """
+    A composed and a decomposed letter are refused as one path, and told apart in the message.
+    """
+    found = problem(INDEX, ("caf\u00e9.js", ESM, b""), ("cafe\u0301.js", ESM, b""))
+    assert found.kind is Kind.INVALID_MODULE
+    assert "'caf\\xe9.js' and 'cafe\\u0301.js'" in found.message
+
+
 def test_a_missing_main_module_is_an_invalid_script() -> None:
     """
     The main module must be among the parts.

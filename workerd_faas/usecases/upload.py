@@ -1,6 +1,7 @@
 """Reading an upload: the parts of the form become code and what is said about it. Pure."""
 
 import json
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -144,12 +145,15 @@ def _modules(
     modules = []
     for sent_name, content_type, content in parts:
         name = normalise_module_name(sent_name)
-        if name in spelled:
+        # One name in two spellings of Unicode looks the same to people, and is one file on some
+        # systems.
+        composed = unicodedata.normalize("NFC", name)
+        if composed in spelled:
             raise Problem(
                 kind=Kind.INVALID_MODULE,
-                message=f"The modules {spelled[name]!r} and {sent_name!r} are the same path.",
+                message=f"The modules {spelled[composed]!a} and {sent_name!a} are the same path.",
             )
-        spelled[name] = sent_name
+        spelled[composed] = sent_name
         kind = kinds.get(name) or _kind(name, content_type)
         modules.append(Module(name=name, kind=kind, content=content))
     _check_sizes(modules, limits)
