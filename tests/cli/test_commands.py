@@ -2,12 +2,13 @@
 
 import datetime
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.fake_server import State
-from tests.cli.support import Cli
+from tests.cli.fake_server import State, discovery
+from tests.cli.support import SCRIPT, Cli
 from workerd_faas.cli.commands.access import parse_expiry
 from workerd_faas.cli.commands.init import TEMPLATES, name_from
 from workerd_faas.cli.commands.shares import parse_shares
@@ -81,6 +82,21 @@ def test_set_url_wants_the_servers_own_name(cli: Cli, server: State) -> None:
     assert done.status == 1
     assert "wrkst config set-url http://faas.example" in done.err
     assert not (cli.home / ".config/wrkst/config.json").exists()
+
+
+def test_set_url_knows_the_name_behind_an_address(cli: Cli, server: State) -> None:
+    """
+    Where a server answers to `localhost` only, its number is refused with the address to set.
+    """
+    named = server.base_url.replace("127.0.0.1", "localhost")
+    server.metadata = {
+        key: value.replace("127.0.0.1", "localhost")
+        for key, value in discovery(server).items()
+        if isinstance(value, str)
+    }
+    done = cli("config", "set-url", server.base_url)
+    assert done.status == 1
+    assert f"`wrkst config set-url {named}`" in done.err
 
 
 def test_unencrypted_servers_are_warned_of(cli: Cli) -> None:
@@ -450,6 +466,34 @@ def test_wrong_usage(cli: Cli, words: list[str]) -> None:
     Unknown commands and options and missing arguments give status 2.
     """
     assert cli(*words).status == 2
+
+
+@pytest.mark.parametrize("option", ["--url", "--account"])
+def test_an_option_behind_the_command(cli: Cli, option: str) -> None:
+    """
+    An option of the program that is given to a command is refused with the place where it belongs.
+    """
+    done = cli("versions", "list", option, "x")
+    assert done.status == 2
+    assert f"it goes before the command: wrkst {option} … versions list" in done.err
+
+
+def test_output_that_cannot_be_written(cli: Cli) -> None:
+    """
+    A full disk behind standard output is an error with status 1, not a traceback.
+    """
+    cli.log_in()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [SCRIPT, "whoami"],
+            env=cli.environ(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: The output cannot be written: No space left on device.\n"
 
 
 def test_servers_text_cannot_touch_the_terminal(cli: Cli, server: State) -> None:

@@ -218,6 +218,19 @@ def test_untrusted_certificate() -> None:
         HTTP.send("GET", url.replace("http:", "https:"))
 
 
+def test_a_server_without_tls() -> None:
+    """
+    An https address at which there is no TLS is told with the address to try.
+    """
+    with (
+        answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as url,
+        pytest.raises(Unreachable) as caught,
+    ):
+        HTTP.send("GET", url.replace("http:", "https:"))
+    assert "with TLS: wrong version number" in caught.value.message
+    assert "http://" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -241,7 +254,7 @@ def test_addresses(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "ftp://x", "http://", "http://u:secret@x", "http://x/y", "http://x?y", "http://x:99999",
-     "http://x:0", "http://a b", "http://x#y", "http://exa_mple"],
+     "http://u:secret@x:port", "http://x:0", "http://a b", "http://x#y", "http://exa_mple"],
 )  # fmt: skip
 def test_impossible_addresses(text: str) -> None:
     """
@@ -250,7 +263,7 @@ def test_impossible_addresses(text: str) -> None:
     with pytest.raises(Failure) as caught:
         normalise_base_url(text)
     assert caught.value.exit_status is Exit.USAGE
-    assert "secret" not in caught.value.message
+    assert "secret" not in caught.value.message and "cast" not in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -410,6 +410,7 @@ def test_token_from_the_environment(cli: Cli, server: State) -> None:
     done = cli("list")
     assert done.status == 3
     assert "WRKST_TOKEN" in done.err and "wft_wrong" not in done.err
+    assert "unset it and run `wrkst login`" in done.err
 
 
 def test_logins_at_several_servers(tmp_path: Path) -> None:
@@ -435,6 +436,30 @@ def test_a_broken_file_of_logins_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(Failure, match=r"credentials\.json"):
         store.load("http://x")
     assert store.path.read_text() == text
+
+
+def test_a_broken_file_of_logins_is_told_before_a_login(cli: Cli, server: State) -> None:
+    """
+    Nobody is asked to log in when the login could not be stored; the way out is the file's removal.
+    """
+    cli.credentials.parent.mkdir(parents=True)
+    cli.credentials.write_text("{")
+    for words in (["login", "--device"], ["logout"], ["list"]):
+        done = cli(*words)
+        assert done.status == 3
+        assert f"remove that file, then run `wrkst login`: {cli.credentials}" in done.err
+    assert server.requests == []
+
+
+def test_logins_are_taken_from_others_who_can_read_them(cli: Cli) -> None:
+    """
+    A file of logins that others may read, after a restore say, gets mode 0600, and that is told.
+    """
+    cli.log_in()
+    cli.credentials.chmod(0o644)
+    assert "others could read" in cli("list").err
+    assert cli.credentials.stat().st_mode & 0o777 == 0o600
+    assert "others" not in cli("list").err
 
 
 def test_secrets_are_not_in_representations(tmp_path: Path) -> None:

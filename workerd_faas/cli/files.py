@@ -3,11 +3,13 @@
 import contextlib
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from workerd_faas.cli.failure import Failure
+from workerd_faas.cli.terminal import warn
 
 
 def config_dir(environ: Mapping[str, str]) -> Path:
@@ -31,6 +33,21 @@ def make_private_dir(directory: Path) -> None:
         directory.mkdir(mode=0o700)
     if directory.stat().st_mode & 0o077:
         directory.chmod(0o700)
+
+
+def keep_private(path: Path) -> None:
+    """
+    Take a file of ours from all others who may open it: it came from a backup or an archive, say.
+
+    Raises:
+        OSError: it is not there.
+    """
+    mode = path.stat().st_mode
+    if mode & 0o077 and stat.S_ISREG(mode):
+        with contextlib.suppress(OSError):  # it is not ours, or the file system has no modes
+            path.chmod(0o600)
+            if not path.stat().st_mode & 0o077:
+                warn(f"others could read {path}; it has mode 0600 now")
 
 
 def write_private(path: Path, content: bytes) -> None:

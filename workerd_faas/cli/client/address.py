@@ -30,11 +30,12 @@ def normalise_base_url(text: str) -> str:
         port = parts.port
         host = parts.hostname or ""
     except ValueError as error:
-        raise _refused(text, str(error)) from None
+        # Python speaks of casts; and of what is before an @, it may quote a password.
+        raise _refused(_without_password(text), _reason(error)) from None
     if parts.scheme not in _DEFAULT_PORTS:
         raise _refused(text, "it must begin with http:// or https://")
     if parts.username is not None or parts.password is not None:
-        raise _refused("the address", "it must not contain a user name or a password")
+        raise _refused(_without_password(text), "it must not have a user name or a password")
     if not host or not host.isascii() or any(c in host for c in " %_\\") or port == 0:
         raise _refused(text, "its host name or port is not valid")
     if parts.path.rstrip("/") not in ("", _API_PREFIX) or parts.query or parts.fragment:
@@ -50,6 +51,15 @@ def _refused(text: str, reason: str) -> Failure:
         f"{text!r} is no usable server address: {reason}.",
         hint="give an address such as http://localhost:8080 or https://faas.example.com",
     )
+
+
+def _without_password(text: str) -> str:
+    scheme, separator, rest = text.rpartition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
+
+def _reason(error: ValueError) -> str:
+    return "its port is not a number up to 65535" if "ort " in str(error) else str(error)
 
 
 def is_loopback(host: str) -> bool:

@@ -26,6 +26,8 @@ _TRANSIENT: Final = frozenset({429, 500, 502, 503, 504})
 
 AUTHENTICATION_CODES: Final = frozenset({10000, 9106})
 SCRIPT_NOT_FOUND: Final = 10007
+HOST_INVALID: Final = 10017
+HOST_UNKNOWN: Final = 10018
 SCRIPT_INVALID: Final = 10021
 SECRETS_CHANGED: Final = 10220
 
@@ -55,6 +57,8 @@ def _hint(status: int, errors: tuple[tuple[int | None, str], ...]) -> str | None
     code = errors[0][0] if errors else None
     if code == SCRIPT_NOT_FOUND:
         return "`wrkst list` shows your functions"
+    if code in (HOST_INVALID, HOST_UNKNOWN):
+        return "give the server's host name, not its number: `wrkst config set-url URL`"
     if status == 413:
         return "make the upload smaller: `wrkst deploy --minify`, or drop large modules"
     if status in _TRANSIENT:

@@ -118,7 +118,10 @@ class CallbackListener:
                     selector.unregister(pasted)
                     if tried or pasted.isatty():
                         raise login_needed("Nothing was pasted that belongs to this login.")
-        raise login_needed("Nobody logged in in time.")
+        raise login_needed(
+            "Nobody logged in in time.",
+            hint="run `wrkst login` again; where no browser can be opened, `wrkst login --device`",
+        )
 
 
 def _query_of(text: str) -> str:

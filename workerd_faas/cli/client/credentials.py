@@ -14,7 +14,7 @@ import attrs
 
 from workerd_faas.cli.client.oauth import OAuth, SessionEnded, Tokens, login_needed
 from workerd_faas.cli.failure import Failure
-from workerd_faas.cli.files import locked, write_private
+from workerd_faas.cli.files import keep_private, locked, write_private
 
 _FILE: Final = "credentials.json"
 _LOCK: Final = "credentials.lock"
@@ -59,7 +59,11 @@ class EnvironmentToken:
         """
         There is no other.
         """
-        raise login_needed("The server does not accept the token in WRKST_TOKEN.")
+        # A login would not be used while the variable is there.
+        raise login_needed(
+            "The server does not accept the token in WRKST_TOKEN.",
+            hint="set WRKST_TOKEN to a token that has not ended, or unset it and run `wrkst login`",
+        )
 
 
 @attrs.frozen
@@ -120,6 +124,7 @@ class CredentialStore:
 
     def _read(self) -> dict[str, Any]:
         try:
+            keep_private(self.path)
             document = json.loads(self.path.read_bytes())
             servers = document["servers"]
         except FileNotFoundError:
@@ -131,7 +136,10 @@ class CredentialStore:
         return servers
 
     def _unreadable(self) -> Failure:
-        return login_needed(f"The stored logins in {self.path} cannot be read; remove that file.")
+        return login_needed(
+            f"The stored logins in {self.path} cannot be read.",
+            hint=f"remove that file, then run `wrkst login`: {self.path}",
+        )
 
 
 @attrs.define

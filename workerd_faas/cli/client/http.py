@@ -155,6 +155,11 @@ class Http:
                 f"The certificate of {where} cannot be trusted: {error.verify_message}.",
                 "set SSL_CERT_FILE to the certificate of your own authority",
             ) from None
+        except ssl.SSLError as error:
+            raise Unreachable(
+                f"{where} cannot be spoken to with TLS: {_tls_reason(error)}.",
+                "if the server has no TLS, its address begins with http://",
+            ) from None
         except TimeoutError:
             raise Unreachable(f"{where} did not answer in time.", "try again later") from None
         except socket.gaierror:
@@ -171,6 +176,10 @@ class Http:
         finally:
             if connection is not None:
                 connection.close()
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    return (error.reason or "it broke off").replace("_", " ").lower()
 
 
 def _connect(

@@ -25,11 +25,11 @@ METADATA_PATH: Final = "/.well-known/oauth-authorization-server"
 LOGIN_HINT: Final = "run `wrkst login`, or set WRKST_TOKEN to an API token"
 
 
-def login_needed(message: str) -> Failure:
+def login_needed(message: str, hint: str = LOGIN_HINT) -> Failure:
     """
     The command needs somebody logged in.
     """
-    return Failure(message, hint=LOGIN_HINT, status=Exit.LOGIN)
+    return Failure(message, hint=hint, status=Exit.LOGIN)
 
 
 def refused(why: object) -> Failure:

@@ -1,6 +1,7 @@
 """`wrkst config`."""
 
 from typing import Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -68,7 +69,11 @@ def _ask(app: App, url: str, failure: Failure, *, force: bool) -> None:
     """
     # Other hints speak of an address that is kept already.
     hint = failure.hint if "config set-url" in (failure.hint or "") else None
-    if failure.exit_status is not Exit.UNREACHABLE and (base := _base_above(app, url)) is not None:
+    if failure.exit_status is not Exit.UNREACHABLE and (named := _by_name(app, url)) is not None:
+        hint = f"the server is known by its name: `wrkst config set-url {named}`"
+    elif (
+        failure.exit_status is not Exit.UNREACHABLE and (base := _base_above(app, url)) is not None
+    ):
         hint = f"{base} is a server, and this the host of one of its functions: " + (
             f"`wrkst config set-url {base}`"
         )
@@ -82,6 +87,22 @@ def _ask(app: App, url: str, failure: Failure, *, force: bool) -> None:
     if hint is not None:
         note(f"next: {hint}")
     confirm("Keep the address all the same?", assume_yes=force)
+
+
+def _by_name(app: App, url: str) -> str | None:
+    """
+    The address with the name of this machine in place of its number, if a server answers there.
+    """
+    parts = urlsplit(url)
+    if parts.hostname not in ("127.0.0.1", "::1"):
+        return None
+    named = f"{parts.scheme}://localhost" + (f":{parts.port}" if parts.port else "")
+    try:
+        with working("looking for the server"):
+            app.at(named, _SECONDS).discover()
+    except Failure:
+        return None
+    return named
 
 
 def _base_above(app: App, url: str) -> str | None:

@@ -54,6 +54,8 @@ def login(app: App, browser: bool, device: bool, timeout: int) -> None:
     ends up (it begins with http://127.0.0.1) here, or log in with --device.
     """
     base_url = app.settings.require_url()
+    # A file that cannot be read could not be written to either: not only after all is confirmed.
+    app.store.load(base_url)
     if app.settings.token is not None:
         warn("WRKST_TOKEN is set: other commands use it, not this login")
     if is_plain_over_network(base_url):
