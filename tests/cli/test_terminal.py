@@ -133,6 +133,20 @@ def test_tables_have_headings_on_terminals(project: Cli) -> None:
     assert "MODIFIED" not in project.process("list").out
 
 
+def test_ids_and_addresses_stay_whole_on_a_narrow_terminal(project: Cli, server: State) -> None:
+    """
+    What somebody copies from a list is in one piece however narrow the terminal is; text is folded.
+    """
+    (version,) = server.scripts["hello"].versions
+    assert project("alias", "set", "staging", version["id"]).status == 0
+    _, shown = on_terminal(project, "alias", "list", type_={}, COLUMNS="40", NO_COLOR="1")
+    (row,) = (line for line in shown.splitlines() if line.startswith("staging "))
+    assert version["id"] in row.split() and row.split()[-1].startswith("http://staging.hello.")
+    version["annotations"]["workers/message"] = "some words " * 10
+    _, shown = on_terminal(project, "versions", "list", type_={}, COLUMNS="100", NO_COLOR="1")
+    assert len([line for line in shown.splitlines() if "words" in line]) > 3
+
+
 def test_a_closed_pipe_is_no_accident(project: Cli, server: State) -> None:
     """
     When the reader of our output goes away, nothing is complained about.

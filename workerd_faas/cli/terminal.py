@@ -25,6 +25,12 @@ _CONTROL: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+_TO_BE_COPIED: Final = re.compile(r"-|[0-9a-f-]{8,}|https?://\S+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+"""What is of no use in two pieces: ids, addresses, instants."""
+_GAP: Final = 2
+_NARROW: Final = 16
+"""Columns to which other text is folded where there is little room."""
+
 
 def printable(text: str) -> str:
     """
@@ -108,16 +114,31 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for row in rows:
             click.echo("\t".join(printable(cell).replace("\t", " ") for cell in row))
         return
-    from rich.console import Console
+    from rich.cells import cell_len
+    from rich.console import Console, ConsoleDimensions
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    Console(file=sys.stdout, highlight=False).print(table)
+    texts = [tuple(printable(cell) for cell in row) for row in rows]
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(headings))
+    needed = _GAP * (len(headings) - 1)
+    for number, heading in enumerate(headings):
+        column = [row[number] for row in texts]
+        # The first one names the row.
+        whole = not table.columns or all(_TO_BE_COPIED.fullmatch(cell) for cell in column)
+        table.add_column(heading, overflow="fold", no_wrap=whole)
+        widest = max(map(cell_len, (heading, *column)))
+        needed += widest if whole else min(widest, _NARROW)
+    for cells in texts:
+        table.add_row(*map(Text, cells))
+    console = Console(file=sys.stdout, highlight=False)
+    # Wider than the terminal if need be: a line that it breaks can be copied, one that we break
+    # or cut cannot.
+    console.size = ConsoleDimensions(max(console.width, needed), console.height)
+    with console.capture() as painted:
+        console.print(table)
+    for line in painted.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def working(text: str) -> AbstractContextManager[object]:
