@@ -2,9 +2,12 @@
 
 import datetime
 import json
+import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.cli.fake_server import State, discovery
@@ -448,6 +451,33 @@ def test_help_of_every_command(cli: Cli) -> None:
         assert done.status == 0
         assert "wrkst" in done.out
     assert "Exit status" in cli("--help").out
+
+
+def all_commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """
+    All that can be typed after `wrkst`.
+    """
+    if not isinstance(command, click.Group):
+        yield words
+        return
+    for name, each in command.commands.items():
+        yield from all_commands(each, (*words, name))
+
+
+@pytest.mark.parametrize("words", list(all_commands(root_command)), ids=" ".join)
+def test_help_shows_how_a_command_is_typed(cli: Cli, words: tuple[str, ...]) -> None:
+    """
+    The help of each command has an example of it, with options that there are.
+    """
+    shown = cli(*words, "--help").out
+    examples = shown.partition("Example")[2].replace("wrkst wrangler -- ", "wrkst wrangler ")
+    own = [line for line in examples.splitlines() if f"wrkst {' '.join(words)}" in line]
+    # One command under two names says the first of them.
+    if words != ("versions", "secret", "list"):
+        assert own
+    if words not in (("wrangler",), ("check", "startup")):
+        options = set(re.findall(r" (--?[a-z][a-z-]*)", " ".join(own)))
+        assert options <= set(re.findall(r"--?[a-z][a-z-]*", shown.partition("Options:")[2]))
 
 
 def test_wrangler_without_a_wrangler(cli: Cli) -> None:

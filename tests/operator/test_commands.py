@@ -5,12 +5,15 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
+import click
 import pytest
 
+from workerd_faas.operator.root import operate
 from workerd_faas.settings.model import Settings
 
 COMMAND = Path(sys.executable).parent / "workerd-faas"
@@ -52,6 +55,25 @@ def test_the_help_names_every_command(tmp_path: Path) -> None:
     assert result.returncode == 0
     for word in ("doctor", "check-config", "token", "twistd -n workerd-faas"):
         assert word in result.stdout
+
+
+def all_commands(command: click.Command, words: str) -> Iterator[tuple[str, click.Command]]:
+    """
+    All that can be typed, and what it runs.
+    """
+    if not isinstance(command, click.Group):
+        yield words, command
+        return
+    for name, each in command.commands.items():
+        yield from all_commands(each, f"{words} {name}")
+
+
+def test_help_shows_how_a_command_is_typed() -> None:
+    """The help of each command has an example of it."""
+    for words, command in all_commands(operate, "workerd-faas"):
+        with click.Context(command, info_name=words) as context:
+            shown = command.get_help(context).partition("\n")[2]
+        assert f"  {words}" in shown or f"&& {words}" in shown, words
 
 
 def test_the_version_is_printed(tmp_path: Path) -> None:

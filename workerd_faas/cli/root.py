@@ -15,7 +15,7 @@ _COMMANDS: Final = {
     "cell": "workerd_faas.cli.commands.cell:cell",
     "check": "workerd_faas.cli.commands.check:check",
     "config": "workerd_faas.cli.commands.config:config",
-    # Where its migrations are, which are its commands too.
+    # Where the last of its commands are.
     "d1": "workerd_faas.cli.commands.d1_migrations:d1",
     "delete": "workerd_faas.cli.commands.functions:delete",
     "deploy": "workerd_faas.cli.commands.deploy:deploy",
@@ -23,7 +23,7 @@ _COMMANDS: Final = {
     "grant": "workerd_faas.cli.commands.grant:grant",
     "hyperdrive": "workerd_faas.cli.commands.hyperdrive:hyperdrive",
     "init": "workerd_faas.cli.commands.init:init",
-    "kv": "workerd_faas.cli.commands.kv:kv",
+    "kv": "workerd_faas.cli.commands.kv_bulk:kv",
     "list": "workerd_faas.cli.commands.functions:list_functions",
     "login": "workerd_faas.cli.commands.login:login",
     "logout": "workerd_faas.cli.commands.login:logout",

@@ -34,7 +34,13 @@ def account() -> None:
     """
 
 
-@account.command("list")
+@account.command(
+    "list",
+    epilog="""\b
+Examples:
+  workerd-faas account list
+  workerd-faas account list --json""",
+)
 @source_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_accounts(dev: bool, env_file: str | None, as_json: bool) -> None:
@@ -60,7 +66,11 @@ def list_accounts(dev: bool, env_file: str | None, as_json: bool) -> None:
         click.echo("* decided for this account")
 
 
-@account.command()
+@account.command(
+    epilog="""\b
+Example:
+  workerd-faas account show ci"""
+)
 @source_options
 @click.argument("name", metavar="ACCOUNT")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -72,7 +82,13 @@ def show(dev: bool, env_file: str | None, name: str, as_json: bool) -> None:
     _show(found, _for_all(dev, env_file), as_json)
 
 
-@account.command("set")
+@account.command(
+    "set",
+    epilog="""\b
+Examples:
+  workerd-faas account set ci --isolation function
+  workerd-faas account set ci --egress 10.0.5.0/24""",
+)
 @source_options
 @click.argument("name", metavar="ACCOUNT")
 @click.option(

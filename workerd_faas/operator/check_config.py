@@ -84,7 +84,13 @@ def _shown(name: str, value: Any) -> str:
     return f"{value:g} s" if isinstance(value, float) else str(value)
 
 
-@click.command("check-config")
+@click.command(
+    "check-config",
+    epilog="""\b
+Examples:
+  workerd-faas check-config --env-file /etc/workerd-faas/env
+  workerd-faas check-config --json""",
+)
 @source_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check_config(dev: bool, env_file: str | None, as_json: bool) -> None:

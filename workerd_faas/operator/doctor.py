@@ -40,7 +40,12 @@ def report(findings: list[Finding], as_json: bool) -> int:
     return int(bad)
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  workerd-faas doctor --env-file /etc/workerd-faas/env
+  workerd-faas doctor --dev"""
+)
 @source_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(dev: bool, env_file: str | None, as_json: bool) -> None:

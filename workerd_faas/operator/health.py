@@ -61,7 +61,11 @@ def ask(connected: socket.socket, host: str) -> tuple[int, str]:
         connection.close()
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Example:
+  workerd-faas health --env-file /etc/workerd-faas/env"""
+)
 @with_settings
 def health(settings: Settings) -> None:
     """

@@ -46,7 +46,11 @@ def _signal(pid: int, number: int) -> None:
         ) from error
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Example:
+  workerd-faas reload --env-file /etc/workerd-faas/env"""
+)
 @with_settings
 def reload(settings: Settings) -> None:
     """
@@ -60,7 +64,11 @@ def reload(settings: Settings) -> None:
     click.echo(f"process {pid} reloads; its log says what was read again")
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Example:
+  git pull && make setup && workerd-faas upgrade --env-file /etc/workerd-faas/env"""
+)
 @with_settings
 def upgrade(settings: Settings) -> None:
     """

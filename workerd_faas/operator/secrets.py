@@ -27,7 +27,12 @@ def secrets() -> None:
     """
 
 
-@secrets.command("new-key")
+@secrets.command(
+    "new-key",
+    epilog="""\b
+Example:
+  workerd-faas secrets new-key > /etc/workerd-faas/secrets-key""",
+)
 def new_key() -> None:
     """
     Print a new key, for SECRETS_KEY or the file that SECRETS_KEY_FILE names.
@@ -35,7 +40,12 @@ def new_key() -> None:
     click.echo(keyfile.new_key())
 
 
-@secrets.command()
+@secrets.command(
+    epilog="""\b
+Examples:
+  workerd-faas secrets rotate --new-key
+  workerd-faas secrets rotate --forget-old"""
+)
 @source_options
 @click.option(
     "--new-key",

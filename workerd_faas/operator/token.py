@@ -112,7 +112,12 @@ def token() -> None:
     """
 
 
-@token.command()
+@token.command(
+    epilog="""\b
+Examples:
+  workerd-faas token create --account ci
+  workerd-faas token create --account ci --function shop --json"""
+)
 @source_options
 @click.option(
     "--account",
@@ -167,7 +172,12 @@ def create(
     click.echo(f"It is for the daemon of {directory}, and is not shown again.", err=True)
 
 
-@token.command("list")
+@token.command(
+    "list",
+    epilog="""\b
+Example:
+  workerd-faas token list""",
+)
 @source_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_tokens(dev: bool, env_file: str | None, as_json: bool) -> None:
@@ -189,7 +199,11 @@ def list_tokens(dev: bool, env_file: str | None, as_json: bool) -> None:
         )
 
 
-@token.command()
+@token.command(
+    epilog="""\b
+Example:
+  workerd-faas token revoke f771f4cdb3a37df4e0dc6f51cb2e1be4"""
+)
 @source_options
 @click.argument("token_id", metavar="ID")
 def revoke(dev: bool, env_file: str | None, token_id: str) -> None:

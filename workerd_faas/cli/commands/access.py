@@ -99,7 +99,13 @@ def create_token(
     say(str(made.get("value")))
 
 
-@token.command("list")
+@token.command(
+    "list",
+    epilog="""\b
+Examples:
+  wrkst token list
+  wrkst token list --json""",
+)
 @json_option
 @pass_app
 def list_tokens(app: App, as_json: bool) -> None:
@@ -134,7 +140,12 @@ def _scopes(scopes: Any) -> str:
     return "everything" if EVERYTHING.scopes <= set(scopes) else ", ".join(map(str, scopes))
 
 
-@token.command("revoke")
+@token.command(
+    "revoke",
+    epilog="""\b
+Example:
+  wrkst token revoke ci""",
+)
 @click.argument("token_id", metavar="ID")
 @pass_app
 def revoke_token(app: App, token_id: str) -> None:
@@ -162,7 +173,12 @@ def sessions() -> None:
     """
 
 
-@sessions.command("list")
+@sessions.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst sessions list""",
+)
 @json_option
 @pass_app
 def list_sessions(app: App, as_json: bool) -> None:
@@ -189,7 +205,12 @@ def list_sessions(app: App, as_json: bool) -> None:
     )
 
 
-@sessions.command("revoke")
+@sessions.command(
+    "revoke",
+    epilog="""\b
+Example:
+  wrkst sessions revoke 68633fd7b61878465fdfd7ddce461f20""",
+)
 @click.argument("session_id", metavar="ID")
 @pass_app
 def revoke_session(app: App, session_id: str) -> None:

@@ -20,7 +20,12 @@ def alias() -> None:
     """
 
 
-@alias.command("list")
+@alias.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst alias list --name shop""",
+)
 @name_option
 @json_option
 @pass_app
@@ -89,7 +94,12 @@ def set_alias(
     say(str(result.get("url") or function_url(app.settings.require_url(), which.name, alias_name)))
 
 
-@alias.command("delete")
+@alias.command(
+    "delete",
+    epilog="""\b
+Example:
+  wrkst alias delete staging""",
+)
 @click.argument("alias_name", metavar="ALIAS")
 @name_option
 @pass_app

@@ -123,7 +123,13 @@ def _base_above(app: App, url: str) -> str | None:
     return None
 
 
-@config.command("show")
+@config.command(
+    "show",
+    epilog="""\b
+Examples:
+  wrkst config show
+  wrkst config show --json""",
+)
 @json_option
 @pass_app
 def show(app: App, as_json: bool) -> None:

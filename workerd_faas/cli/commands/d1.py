@@ -95,7 +95,12 @@ def create(app: App, name: str, as_json: bool) -> None:
     )
 
 
-@d1.command("list")
+@d1.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst d1 list""",
+)
 @json_option
 @pass_app
 def list_databases(app: App, as_json: bool) -> None:
@@ -113,7 +118,12 @@ def list_databases(app: App, as_json: bool) -> None:
     )
 
 
-@d1.command("info")
+@d1.command(
+    "info",
+    epilog="""\b
+Example:
+  wrkst d1 info shop""",
+)
 @click.argument("name")
 @project_options
 @json_option
@@ -140,7 +150,13 @@ def info(app: App, name: str, config: Path | None, environment: str | None, as_j
     )
 
 
-@d1.command("delete")
+@d1.command(
+    "delete",
+    epilog="""\b
+Examples:
+  wrkst d1 delete shop
+  wrkst d1 delete shop --yes     (in a script)""",
+)
 @click.argument("name")
 @project_options
 @click.option("--yes", "-y", "--skip-confirmation", is_flag=True, help="Do not ask.")

@@ -51,7 +51,12 @@ def create_migration(
         say(str(file))
 
 
-@migrations.command("list")
+@migrations.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst d1 migrations list shop""",
+)
 @click.argument("name")
 @project_options
 @json_option
@@ -75,7 +80,13 @@ def list_migrations(
         note("No migrations to apply.")
 
 
-@migrations.command("apply")
+@migrations.command(
+    "apply",
+    epilog="""\b
+Examples:
+  wrkst d1 migrations apply shop
+  wrkst d1 migrations apply shop --yes     (in a script)""",
+)
 @click.argument("name")
 @project_options
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")

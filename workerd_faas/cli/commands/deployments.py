@@ -28,7 +28,12 @@ def deployments() -> None:
     """
 
 
-@deployments.command("list")
+@deployments.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst deployments list --name shop""",
+)
 @name_option
 @json_option
 @pass_app
@@ -59,7 +64,13 @@ def list_deployments(
     )
 
 
-@deployments.command("status")
+@deployments.command(
+    "status",
+    epilog="""\b
+Examples:
+  wrkst deployments status
+  wrkst deployments status --json""",
+)
 @name_option
 @json_option
 @pass_app
@@ -95,7 +106,12 @@ def _show(name: str, deployment: Record) -> None:
     )
 
 
-@deployments.command("view")
+@deployments.command(
+    "view",
+    epilog="""\b
+Example:
+  wrkst deployments view 1a2b3c4d""",
+)
 @click.argument("deployment")
 @name_option
 @json_option

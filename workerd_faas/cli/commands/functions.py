@@ -21,7 +21,13 @@ from workerd_faas.cli.terminal import (
 )
 
 
-@click.command("list")
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  wrkst list
+  wrkst list --json""",
+)
 @json_option
 @pass_app
 def list_functions(app: App, as_json: bool) -> None:
@@ -101,7 +107,13 @@ def delete(
             storage.delete()
 
 
-@click.command("open")
+@click.command(
+    "open",
+    epilog="""\b
+Examples:
+  wrkst open
+  curl $(wrkst open --print --name shop)""",
+)
 @name_option
 @click.option("--print", "only_print", is_flag=True, help="Print the address only.")
 @pass_app

@@ -45,7 +45,12 @@ def add_grant(app: App, function: str, grantee: str, as_json: bool) -> None:
     note(f"Functions of {grantee} may call {function}.")
 
 
-@grant.command("list")
+@grant.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst grant list shop""",
+)
 @click.argument("function")
 @json_option
 @pass_app
@@ -72,7 +77,12 @@ def list_grants(app: App, function: str, as_json: bool) -> None:
     )
 
 
-@grant.command("remove")
+@grant.command(
+    "remove",
+    epilog="""\b
+Example:
+  wrkst grant remove shop 0123456789abcdef0123456789abcdef""",
+)
 @click.argument("function")
 @click.argument("grantee", metavar="ACCOUNT")
 @pass_app

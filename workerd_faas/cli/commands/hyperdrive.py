@@ -95,7 +95,12 @@ def create(app: App, name: str, as_json: bool) -> None:
     say(f'"hyperdrive": [{{ "binding": "DB", "id": "{made.get("id")}" }}]')
 
 
-@hyperdrive.command("list")
+@hyperdrive.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst hyperdrive list""",
+)
 @json_option
 @pass_app
 def list_configs(app: App, as_json: bool) -> None:
@@ -121,7 +126,12 @@ def list_configs(app: App, as_json: bool) -> None:
     )
 
 
-@hyperdrive.command("get")
+@hyperdrive.command(
+    "get",
+    epilog="""\b
+Example:
+  wrkst hyperdrive get 0123456789abcdef0123456789abcdef""",
+)
 @click.argument("id_", metavar="ID")
 @json_option
 @pass_app
@@ -145,7 +155,13 @@ def get(app: App, id_: str, as_json: bool) -> None:
     )
 
 
-@hyperdrive.command("update")
+@hyperdrive.command(
+    "update",
+    epilog="""\b
+Examples:
+  wrkst hyperdrive update 0123456789abcdef0123456789abcdef < connection-string.txt
+  wrkst hyperdrive update 0123456789abcdef0123456789abcdef --name orders""",
+)
 @click.argument("id_", metavar="ID")
 @click.option("--name", metavar="NAME", help="Call it so, and leave the connection string alone.")
 @json_option
@@ -165,7 +181,12 @@ def update(app: App, id_: str, name: str | None, as_json: bool) -> None:
     note(f"{changed.get('name')} is {_address(changed.get('origin'))} now.")
 
 
-@hyperdrive.command("delete")
+@hyperdrive.command(
+    "delete",
+    epilog="""\b
+Example:
+  wrkst hyperdrive delete 0123456789abcdef0123456789abcdef""",
+)
 @click.argument("id_", metavar="ID")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @pass_app

@@ -1,4 +1,4 @@
-"""`wrkst kv`: namespaces, keys, many keys at once. The words and options are Wrangler's."""
+"""`wrkst kv`: namespaces and keys. The words and options are Wrangler's."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ import click
 from workerd_faas.cli.app import App, json_option, pass_app, project_options
 from workerd_faas.cli.client.kv import KVApi
 from workerd_faas.cli.config.storage import storage_here
-from workerd_faas.cli.failure import Failure, project_failure, usage
+from workerd_faas.cli.failure import project_failure, usage
 from workerd_faas.cli.terminal import (
     confirm,
     is_interactive,
@@ -30,7 +30,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @attrs.frozen
-class _Chosen:
+class Chosen:
     """
     Which namespace the options mean.
     """
@@ -61,7 +61,10 @@ class _Chosen:
         return KVApi(app.api, app.scripts(storage.account_id).account.id), found.id
 
 
-def _namespace_options(command: Command) -> Command:
+def namespace_options(command: Command) -> Command:
+    """
+    Which namespace is meant.
+    """
     command = project_options(command)
     command = click.option("--binding", metavar="NAME", help="Its name in the configuration.")(
         command
@@ -69,14 +72,19 @@ def _namespace_options(command: Command) -> Command:
     return click.option("--namespace-id", metavar="ID", help="Its id.")(command)
 
 
-def _remote(command: Command) -> Command:
-    # Wrangler has to be told; here there is nothing else.
+def remote(command: Command) -> Command:
+    """
+    Wrangler has to be told; here there is nothing else.
+    """
     return click.option(
         "--remote", is_flag=True, expose_value=False, hidden=True, help="Always so."
     )(command)
 
 
-def _expiry(command: Command) -> Command:
+def expiry(command: Command) -> Command:
+    """
+    When what is stored ends.
+    """
     command = click.option(
         "--expiration", type=int, metavar="TIME", help="When it ends, in seconds since 1970."
     )(command)
@@ -116,7 +124,12 @@ def create_namespace(app: App, title: str, as_json: bool) -> None:
     say(f'"kv_namespaces": [{{ "binding": "KV", "id": "{made.get("id")}" }}]')
 
 
-@namespace.command("list")
+@namespace.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst kv namespace list""",
+)
 @json_option
 @pass_app
 def list_namespaces(app: App, as_json: bool) -> None:
@@ -131,7 +144,12 @@ def list_namespaces(app: App, as_json: bool) -> None:
     show_table(("ID", "TITLE"), ((str(each["id"]), str(each["title"])) for each in found))
 
 
-@namespace.command("rename")
+@namespace.command(
+    "rename",
+    epilog="""\b
+Example:
+  wrkst kv namespace rename sessions --new-name logins""",
+)
 @click.argument("old_name", required=False)
 @click.option("--namespace-id", metavar="ID", help="Instead of its name.")
 @click.option("--new-name", required=True, metavar="TITLE", help="What to call it.")
@@ -142,22 +160,28 @@ def rename_namespace(
     """
     Give a namespace another title.
     """
-    kv_api, found = _Chosen(namespace_id, None, None, None).find(app, old_name)
+    kv_api, found = Chosen(namespace_id, None, None, None).find(app, old_name)
     with working("changing"):
         kv_api.rename(found, new_name)
     note(f"It is called {new_name}.")
 
 
-@namespace.command("delete")
+@namespace.command(
+    "delete",
+    epilog="""\b
+Examples:
+  wrkst kv namespace delete sessions
+  wrkst kv namespace delete --binding KV --yes""",
+)
 @click.argument("title", required=False)
-@_namespace_options
+@namespace_options
 @click.option("--yes", "-y", "--skip-confirmation", is_flag=True, help="Do not ask.")
 @pass_app
 def delete_namespace(app: App, /, title: str | None, yes: bool, **chosen: Any) -> None:
     """
     Delete a namespace with all its keys.
     """
-    kv_api, found = _Chosen(**chosen).find(app, title)
+    kv_api, found = Chosen(**chosen).find(app, title)
     confirm(f"Delete the namespace {title or found} with all its keys?", assume_yes=yes)
     with working("deleting"):
         kv_api.delete(found)
@@ -183,9 +207,9 @@ Examples:
 @click.argument("value", required=False)
 @click.option("--path", type=click.Path(path_type=Path), help="Take the value from this file.")
 @click.option("--metadata", metavar="JSON", help="What list and get show beside the value.")
-@_expiry
-@_namespace_options
-@_remote
+@expiry
+@namespace_options
+@remote
 @pass_app
 def put_key(
     app: App,
@@ -202,8 +226,8 @@ def put_key(
     Store a value: VALUE, a file's, or what is on standard input.
     """
     content = _value(value, path)
-    told = None if metadata is None else _json(metadata, "--metadata")
-    kv_api, found = _Chosen(**chosen).find(app)
+    told = None if metadata is None else parsed(metadata, "--metadata")
+    kv_api, found = Chosen(**chosen).find(app)
     given = {"expiration_ttl": ttl, "expiration": expiration}
     query = {key: str(number) for key, number in given.items() if number is not None}
     with working("storing"):
@@ -211,19 +235,25 @@ def put_key(
     note(f"Stored {len(content)} bytes under {name}.")
 
 
-@key.command("get")
+@key.command(
+    "get",
+    epilog="""\b
+Examples:
+  wrkst kv key get greeting --binding KV --text
+  wrkst kv key get logo --namespace-id 6f1e… > logo.png""",
+)
 @click.argument("name", metavar="KEY")
 @click.option("--text", is_flag=True, help="It is a text: end it with a line end.")
-@_namespace_options
+@namespace_options
 @json_option
-@_remote
+@remote
 @pass_app
 def get_key(app: App, /, name: str, text: bool, as_json: bool, **chosen: Any) -> None:
     """
     Write a value to standard output, byte by byte. As JSON it is "value", or "base64" when it is
     no text.
     """
-    kv_api, found = _Chosen(**chosen).find(app)
+    kv_api, found = Chosen(**chosen).find(app)
     content = kv_api.get(found, name)
     if as_json:
         show_json({"key": name, **_as_json(content)})
@@ -234,17 +264,22 @@ def get_key(app: App, /, name: str, text: bool, as_json: bool, **chosen: Any) ->
         sys.stdout.buffer.write(content)
 
 
-@key.command("list")
+@key.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst kv key list --binding KV --prefix user:""",
+)
 @click.option("--prefix", default="", metavar="TEXT", help="Only keys that begin so.")
-@_namespace_options
+@namespace_options
 @json_option
-@_remote
+@remote
 @pass_app
 def list_keys(app: App, /, prefix: str, as_json: bool, **chosen: Any) -> None:
     """
     List keys, in the order of their bytes.
     """
-    kv_api, found = _Chosen(**chosen).find(app)
+    kv_api, found = Chosen(**chosen).find(app)
     with working("asking"):
         keys = list(kv_api.keys(found, prefix))
     if as_json:
@@ -263,105 +298,23 @@ def list_keys(app: App, /, prefix: str, as_json: bool, **chosen: Any) -> None:
     )
 
 
-@key.command("delete")
+@key.command(
+    "delete",
+    epilog="""\b
+Example:
+  wrkst kv key delete greeting --binding KV""",
+)
 @click.argument("name", metavar="KEY")
-@_namespace_options
-@_remote
+@namespace_options
+@remote
 @pass_app
 def delete_key(app: App, /, name: str, **chosen: Any) -> None:
     """
     Remove a key.
     """
-    kv_api, found = _Chosen(**chosen).find(app)
+    kv_api, found = Chosen(**chosen).find(app)
     kv_api.remove(found, name)
     note(f"There is no {name} any more.")
-
-
-@kv.group()
-def bulk() -> None:
-    """
-    Many keys at once.
-    """
-
-
-_FILE = click.argument("file", type=click.Path(path_type=Path))
-
-
-@bulk.command(
-    "put",
-    epilog="""\b
-Each entry: {"key": "…", "value": "…"}, and perhaps "base64": true, "metadata",
-"expiration", "expiration_ttl".""",
-)
-@_FILE
-@click.option("--metadata", metavar="JSON", help="For entries that have none of their own.")
-@_expiry
-@_namespace_options
-@_remote
-@pass_app
-def put_many(
-    app: App,
-    /,
-    file: Path,
-    metadata: str | None,
-    ttl: int | None,
-    expiration: int | None,
-    **chosen: Any,
-) -> None:
-    """
-    Store all entries of a JSON array in FILE.
-    """
-    defaults = {
-        "expiration_ttl": ttl,
-        "expiration": expiration,
-        "metadata": None if metadata is None else _json(metadata, "--metadata"),
-    }
-    given = {key: value for key, value in defaults.items() if value is not None}
-    pairs = [{**given, **each} for each in _entries(file, dict)]
-    kv_api, found = _Chosen(**chosen).find(app)
-    with working("storing"):
-        failed = kv_api.put_many(found, pairs)
-    if failed:
-        raise Failure(
-            f"{len(failed)} of {len(pairs)} keys were not stored.",
-            details=[f"{each.get('key')}: {each.get('error')}" for each in failed[:20]],
-        )
-    note(f"Stored {len(pairs)} keys.")
-
-
-@bulk.command("get")
-@_FILE
-@_namespace_options
-@click.option("--json", is_flag=True, expose_value=False, hidden=True, help="Always so.")
-@_remote
-@pass_app
-def get_many(app: App, /, file: Path, **chosen: Any) -> None:
-    """
-    Print the values of all keys of a JSON array in FILE, as JSON.
-    """
-    names = _names(file)
-    kv_api, found = _Chosen(**chosen).find(app)
-    with working("asking"):
-        values = kv_api.get_many(found, names)
-    show_json(values)
-
-
-@bulk.command("delete")
-@_FILE
-@click.option("--force", "-f", "yes", is_flag=True, help="Do not ask.")
-@_namespace_options
-@_remote
-@pass_app
-def delete_many(app: App, /, file: Path, yes: bool, **chosen: Any) -> None:
-    """
-    Remove all keys of a JSON array in FILE.
-    """
-    names = _names(file)
-    kv_api, found = _Chosen(**chosen).find(app)
-    confirm(f"Remove {len(names)} keys?", assume_yes=yes)
-    with working("removing"):
-        kv_api.remove_many(found, names)
-    note(f"Removed {len(names)} keys.")
 
 
 def _as_json(content: bytes) -> dict[str, str]:
@@ -386,27 +339,14 @@ def _value(value: str | None, path: Path | None) -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _json(text: str, option: str) -> Any:
+def parsed(text: str, option: str) -> Any:
+    """
+    The JSON that an option holds.
+
+    Raises:
+        Failure: it is none.
+    """
     try:
         return json.loads(text)
     except ValueError:
         raise usage(f"{option} is not JSON.") from None
-
-
-def _entries(file: Path, kind: type) -> list[Any]:
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise usage(f"{file} cannot be read: {error}") from None
-    if not isinstance(found, list) or not all(isinstance(each, kind) for each in found):
-        raise usage(f"{file} must be a JSON array of {'objects' if kind is dict else 'keys'}.")
-    return found
-
-
-def _names(file: Path) -> list[str]:
-    found = _entries(file, object)
-    given = [each.get("name") if isinstance(each, dict) else each for each in found]
-    names = [name for name in given if isinstance(name, str)]
-    if len(names) < len(given):
-        raise usage(f'{file} must be a JSON array of keys, or of {{"name": "<key>"}}.')
-    return names

@@ -101,7 +101,7 @@ def _by_browser(app: App, endpoints: Endpoints, browser: bool, timeout: int) -> 
     return app.oauth.redeem(attempt, attempt.code_from(query))
 
 
-@click.command()
+@click.command(epilog="\b\nExample:\n  wrkst logout")
 @pass_app
 def logout(app: App) -> None:
     """
@@ -129,7 +129,7 @@ def logout(app: App) -> None:
     note(f"You are logged out of {base_url}.")
 
 
-@click.command()
+@click.command(epilog="\b\nExamples:\n  wrkst whoami\n  wrkst whoami --json")
 @json_option
 @pass_app
 def whoami(app: App, as_json: bool) -> None:

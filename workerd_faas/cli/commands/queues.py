@@ -48,7 +48,12 @@ def create(app: App, name: str, delivery_delay_secs: int | None, as_json: bool) 
         note(f"{name} is there.")
 
 
-@queues.command("list")
+@queues.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst queues list""",
+)
 @json_option
 @pass_app
 def list_queues(app: App, as_json: bool) -> None:
@@ -74,7 +79,12 @@ def list_queues(app: App, as_json: bool) -> None:
     )
 
 
-@queues.command("info")
+@queues.command(
+    "info",
+    epilog="""\b
+Example:
+  wrkst queues info orders""",
+)
 @click.argument("name")
 @json_option
 @pass_app
@@ -101,7 +111,12 @@ def info(app: App, name: str, as_json: bool) -> None:
     )
 
 
-@queues.command("update")
+@queues.command(
+    "update",
+    epilog="""\b
+Example:
+  wrkst queues update orders --delivery-delay-secs 60""",
+)
 @click.argument("name")
 @_DELAY
 @json_option
@@ -115,7 +130,12 @@ def update(app: App, name: str, delivery_delay_secs: int | None, as_json: bool) 
     _change(app, name, _settings(delivery_delay_secs), as_json)
 
 
-@queues.command("pause-delivery")
+@queues.command(
+    "pause-delivery",
+    epilog="""\b
+Example:
+  wrkst queues pause-delivery orders""",
+)
 @click.argument("name")
 @json_option
 @pass_app
@@ -126,7 +146,12 @@ def pause(app: App, name: str, as_json: bool) -> None:
     _change(app, name, {"delivery_paused": True}, as_json)
 
 
-@queues.command("resume-delivery")
+@queues.command(
+    "resume-delivery",
+    epilog="""\b
+Example:
+  wrkst queues resume-delivery orders""",
+)
 @click.argument("name")
 @json_option
 @pass_app
@@ -146,7 +171,12 @@ def _change(app: App, name: str, settings: Record, as_json: bool) -> None:
         note(f"{name} is changed.")
 
 
-@queues.command("purge")
+@queues.command(
+    "purge",
+    epilog="""\b
+Example:
+  wrkst queues purge orders""",
+)
 @click.argument("name")
 @click.option("--force", "--yes", "-y", "yes", is_flag=True, help="Do not ask.")
 @pass_app
@@ -160,7 +190,12 @@ def purge(app: App, name: str, yes: bool) -> None:
     note(f"{name} is empty.")
 
 
-@queues.command("delete")
+@queues.command(
+    "delete",
+    epilog="""\b
+Example:
+  wrkst queues delete orders""",
+)
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @pass_app
@@ -219,7 +254,12 @@ def add_consumer(app: App, /, queue: str, function: str, as_json: bool, **given:
         note(f"{function} consumes {queue}.")
 
 
-@consumer.command("list")
+@consumer.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst queues consumer list orders""",
+)
 @click.argument("queue")
 @json_option
 @pass_app
@@ -245,7 +285,12 @@ def list_consumers(app: App, queue: str, as_json: bool) -> None:
     )
 
 
-@consumer.command("remove")
+@consumer.command(
+    "remove",
+    epilog="""\b
+Example:
+  wrkst queues consumer remove orders shop""",
+)
 @click.argument("queue")
 @click.argument("function")
 @pass_app

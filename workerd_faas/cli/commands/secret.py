@@ -82,7 +82,12 @@ def put_secret(
     note(f"{secrets.name} has the secret {key}.")
 
 
-@secret.command("list")
+@secret.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst secret list --name shop""",
+)
 @name_option
 @json_option
 @pass_app
@@ -101,7 +106,12 @@ def list_secrets(
         show_table(("SECRET",), ((each,) for each in found))
 
 
-@secret.command("delete")
+@secret.command(
+    "delete",
+    epilog="""\b
+Example:
+  wrkst secret delete API_KEY""",
+)
 @click.argument("key", metavar="NAME")
 @name_option
 @_YES
@@ -119,7 +129,13 @@ def delete_secret(
     note(f"{secrets.name} has no secret {key} any more.")
 
 
-@secret.command("bulk")
+@secret.command(
+    "bulk",
+    epilog="""\b
+Examples:
+  echo '{"API_KEY": "new", "OLD_KEY": null}' | wrkst secret bulk
+  wrkst secret bulk secrets.json --name shop""",
+)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @name_option
 @_YES
@@ -167,7 +183,13 @@ def _notes(command: Any) -> Any:
     return click.option("--message", "-m", metavar="TEXT", help="Why.")(command)
 
 
-@version_secret.command("put")
+@version_secret.command(
+    "put",
+    epilog="""\b
+Examples:
+  wrkst versions secret put API_KEY
+  wrkst versions secret put API_KEY --tag rotation < key.txt""",
+)
 @click.argument("key", metavar="NAME")
 @name_option
 @_notes
@@ -188,7 +210,12 @@ def put_version_secret(
     _made(secrets, {key: read_text(key)}, message, tag)
 
 
-@version_secret.command("delete")
+@version_secret.command(
+    "delete",
+    epilog="""\b
+Example:
+  wrkst versions secret delete API_KEY""",
+)
 @click.argument("key", metavar="NAME")
 @name_option
 @_notes
@@ -208,7 +235,12 @@ def delete_version_secret(
     _made(_secrets(app, name, config, environment), {key: None}, message, tag)
 
 
-@version_secret.command("bulk")
+@version_secret.command(
+    "bulk",
+    epilog="""\b
+Example:
+  wrkst versions secret bulk --message "New keys" secrets.json""",
+)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @name_option
 @_notes

@@ -53,7 +53,12 @@ def quarantine() -> None:
     """
 
 
-@quarantine.command("show")
+@quarantine.command(
+    "show",
+    epilog="""\b
+Example:
+  wrkst quarantine show shop""",
+)
 @click.argument("function")
 @json_option
 @pass_app
@@ -68,7 +73,12 @@ def show_quarantine(app: App, function: str, as_json: bool) -> None:
     show_table(("FUNCTION", "STANDING", "WHY", "UNTIL"), [(function, *_standing(found))])
 
 
-@quarantine.command("release")
+@quarantine.command(
+    "release",
+    epilog="""\b
+Example:
+  wrkst quarantine release shop""",
+)
 @click.argument("function")
 @json_option
 @pass_app

@@ -17,7 +17,12 @@ def triggers() -> None:
     """
 
 
-@triggers.command("list")
+@triggers.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst triggers list --name shop""",
+)
 @name_option
 @json_option
 @pass_app
@@ -42,7 +47,13 @@ def list_triggers(
     )
 
 
-@triggers.command("deploy")
+@triggers.command(
+    "deploy",
+    epilog="""\b
+Examples:
+  wrkst triggers deploy
+  wrkst triggers deploy --env staging""",
+)
 @name_option
 @json_option
 @pass_app

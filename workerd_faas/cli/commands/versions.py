@@ -31,7 +31,12 @@ versions.add_command(upload)
 versions.add_command(version_secret)
 
 
-@versions.command("list")
+@versions.command(
+    "list",
+    epilog="""\b
+Example:
+  wrkst versions list --name shop""",
+)
 @name_option
 @json_option
 @pass_app
@@ -62,7 +67,12 @@ def list_versions(
     )
 
 
-@versions.command("view")
+@versions.command(
+    "view",
+    epilog="""\b
+Example:
+  wrkst versions view 1a2b3c4d""",
+)
 @click.argument("version")
 @name_option
 @json_option
