@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -92,6 +93,9 @@ def test_a_right_configuration_is_described_without_its_secrets(tmp_path: Path) 
         assert CLIENT_SECRET not in result.stdout + result.stderr
     document = json.loads(result.stdout)
     assert document["ok"] is True
+    text = run(tmp_path, "check-config", **environ).stdout
+    assert re.search("^cell_uids +auto$", text, re.MULTILINE)
+    assert re.search("^cells_memory +three quarters", text, re.MULTILINE)
     parts = {"public", "provider", "secrets_keys", "limits", "warnings"}
     fields = {field.name for field in attrs.fields(Settings)} - parts
     assert fields <= document["settings"].keys()
@@ -133,6 +137,20 @@ def test_doctor_reports_wrong_settings(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "failed" in result.stdout
     assert "JWT_SECRET" in result.stdout
+
+
+def test_doctor_looks_at_the_machine_while_settings_are_wrong(tmp_path: Path) -> None:
+    """`doctor` without a configuration says what it finds of workerd, directory and walls."""
+    environ = {"DATA_DIR": "data", "CELL_UIDS": "nonsense"}
+    result = run(tmp_path, "doctor", "--json", **environ)
+    assert result.returncode == 1
+    found = by_subject(json.loads(result.stdout))
+    assert found["BASE_DOMAIN"]["level"] == found["CELL_UIDS"]["level"] == "failed"
+    assert str(tmp_path / "data") in found["DATA_DIR"]["detail"]
+    assert found["workerd"]["level"] == "ok" and found["CA certificates"]["level"] == "ok"
+    assert "privileges" in found and "OIDC_ISSUER" in found
+    missing = by_subject(json.loads(run(tmp_path, "doctor", "--json", WORKERD="/nope").stdout))
+    assert "/nope" in missing["WORKERD"]["detail"]
 
 
 @pytest.mark.parametrize("issuer", ["http://127.0.0.1:1"])

@@ -179,6 +179,24 @@ def test_what_is_wrong_in_the_file_is_reported_with_its_line(tmp_path: Path) -> 
     assert caught.value.problems[0][0] == f"{file}, line 2"
 
 
+def test_a_misspelt_name_is_pointed_out_beside_the_problems(tmp_path: Path) -> None:
+    """A name that is no setting is told together with what is missing for want of it."""
+    file = tmp_path / "env"
+    file.write_text("BASE_DOMIAN=faas.example.com\n")
+    others = {name: value for name, value in GOOD.items() if name != "BASE_DOMAIN"}
+    with pytest.raises(SettingsError, match="did you mean BASE_DOMAIN") as caught:
+        load(others, env_file=file)
+    assert [name for name, _ in caught.value.problems] == ["BASE_DOMAIN"]
+    assert len(caught.value.warnings) == 1
+
+
+@pytest.mark.parametrize("value", ["256", "1MiB"])
+@pytest.mark.parametrize("name", ["CELL_MEMORY", "CELLS_MEMORY"])
+def test_memory_that_is_too_little_for_any_function(name: str, value: str) -> None:
+    """A bound of memory in which nothing could run, such as one without its unit, is refused."""
+    assert "use 16MiB or more" in problems({**GOOD, name: value})[name]
+
+
 def test_a_named_file_that_is_missing_is_a_problem(tmp_path: Path) -> None:
     """An env file that was asked for must be there."""
     with pytest.raises(SettingsError, match="cannot be read: No such file"):

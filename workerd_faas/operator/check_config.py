@@ -9,6 +9,7 @@ import click
 from workerd_faas.operator.options import read_settings, source_options
 from workerd_faas.settings.load import SettingsError
 from workerd_faas.settings.model import Settings
+from workerd_faas.settings.table import BY_NAME
 
 
 def described(settings: Settings) -> dict[str, Any]:
@@ -58,24 +59,32 @@ def described(settings: Settings) -> dict[str, Any]:
 
 
 _MEBIBYTES: Final = frozenset(
-    {"cell_memory", "cells_memory", "max_code_size", "request_body", "function_log_size"}
+    {
+        "account_site_size",
+        "cell_memory",
+        "cells_memory",
+        "function_log_size",
+        "max_code_size",
+        "request_body",
+    }
 )
+_BY_ITSELF: Final = {
+    name: BY_NAME[name.upper()].default_shown
+    for name in ("cell_uids", "cells_memory", "loaded_versions")
+}
+"""What happens without a value, where that is not the same as none."""
 
 
 def _shown(name: str, value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list) and name != "cell_uids":
         return " ".join(map(str, value)) or "none"
+    if name == "cell_uids" and value is not None:
+        return f"{value[0]}-{value[1]}" if value[0] < value[1] else "none"
     if value is None:
-        return "none"
+        return _BY_ITSELF.get(name, "none")
     if isinstance(value, bool):
         return str(value).lower()
-    if name in (
-        "cell_memory",
-        "cells_memory",
-        "max_code_size",
-        "request_body",
-        "function_log_size",
-    ):
+    if name in _MEBIBYTES:
         return f"{value / (1 << 20):g} MiB"
     if name == "response_header":
         return f"{value / (1 << 10):g} KiB"
@@ -101,25 +110,27 @@ def check_config(dev: bool, env_file: str | None, as_json: bool) -> None:
     Exits with 1 if the daemon would not start.
     """
     problems: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
     settings = None
     try:
         settings = read_settings(dev, env_file)
+        warnings = settings.warnings
     except SettingsError as error:
-        problems = error.problems
+        problems, warnings = error.problems, error.warnings
         if not as_json:
             raise click.ClickException(str(error)) from error
     if as_json:
         document = {
             "ok": settings is not None,
             "problems": [{"setting": name, "message": message} for name, message in problems],
-            "warnings": list(settings.warnings) if settings else [],
+            "warnings": list(warnings),
             "settings": described(settings) if settings else None,
         }
         click.echo(json.dumps(document, indent=2))
     elif settings is not None:
         for name, value in described(settings).items():
             click.echo(f"{name:<20} {_shown(name, value)}")
-        for warning in settings.warnings:
+        for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
     if settings is None:
         click.get_current_context().exit(1)

@@ -11,6 +11,7 @@ from workerd_faas import reactor
 from workerd_faas.operator import machine
 from workerd_faas.operator.finding import Finding, Level, failed, ok, table, warning
 from workerd_faas.operator.options import read_settings, source_options
+from workerd_faas.operator.partial import of_the_machine
 from workerd_faas.operator.provider import discovery
 from workerd_faas.settings.load import SettingsError
 from workerd_faas.settings.model import Settings
@@ -53,12 +54,16 @@ def doctor(dev: bool, env_file: str | None, as_json: bool) -> None:
     Look for what is wrong with this machine and installation.
 
     Run it as the daemon's user and with its environment. Exits with 1 if something would keep the
-    daemon from working; warnings leave the exit code 0.
+    daemon from working; warnings leave the exit code 0. While settings are wrong, the machine is
+    looked at all the same, but not what depends on them: addresses, names, the provider.
     """
     try:
         settings = read_settings(dev, env_file)
     except SettingsError as error:
-        raise SystemExit(report([failed(*each) for each in error.problems], as_json)) from error
+        wrong = [failed(*each) for each in error.problems]
+        wrong += [warning("settings", said) for said in error.warnings]
+        wrong += machine.carries(of_the_machine(dev, env_file))
+        raise SystemExit(report(wrong, as_json)) from error
     findings: list[Finding] = []
 
     async def look(installed: Any) -> None:

@@ -235,11 +235,10 @@ def asset_worker() -> Finding:
     return ok(subject, f"served by the asset worker of npm's package {PACKAGE}")
 
 
-def examine(settings: Settings) -> list[Finding]:
+def carries(settings: Settings) -> list[Finding]:
     """
-    All of these.
+    Whether the machine has what the daemon needs, whoever reaches it and under which name.
     """
-    running = is_running(settings.data_dir)
     checks: list[Callable[[], Finding]] = [
         lambda: data_directory(settings.data_dir),
         lambda: disk_space(settings.data_dir),
@@ -248,7 +247,14 @@ def examine(settings: Settings) -> list[Finding]:
         certificates,
         open_files,
     ]
-    findings = [check() for check in checks]
-    findings += walls.examine(settings)
+    return [check() for check in checks] + walls.examine(settings)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """
+    All of these.
+    """
+    running = is_running(settings.data_dir)
+    findings = carries(settings)
     findings += [listening(endpoint, running) for endpoint in settings.listen]
     return findings + names(settings)

@@ -1,14 +1,19 @@
 """Single settings, for commands that need no others: the rest may be wrong or missing."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from workerd_faas.settings.load import load
+from workerd_faas.settings.model import Settings
 from workerd_faas.settings.sources import Findings, gather
 from workerd_faas.settings.table import BY_NAME
 from workerd_faas.tap import env_file as env_file_or_default
+
+_OF_THE_MACHINE: Final = ("DATA_DIR", "WORKERD", "SANDBOX", "CELL_UIDS")
 
 
 def single(name: str, dev: bool, named_env_file: str | None) -> Any:
@@ -32,6 +37,23 @@ def single(name: str, dev: bool, named_env_file: str | None) -> Any:
         return setting.read(text)
     except ValueError as error:
         raise click.ClickException(f"{name} {error}") from error
+
+
+def of_the_machine(dev: bool, named_env_file: str | None) -> Settings:
+    """
+    Settings in which those that say what of this machine is used are as given, as far as they are
+    right, and no others: for looking at the machine while the rest is wrong.
+    """
+    texts = gather(os.environ, env_file_or_default(named_env_file), {}, Findings())
+    given = {}
+    for name in _OF_THE_MACHINE:
+        setting = BY_NAME[name]
+        text = texts.get(name) or setting.default_for(dev)
+        with suppress(ValueError):
+            if text:
+                setting.read(text)
+                given[name] = text
+    return load(given, dev=True)
 
 
 def chosen(name: str, named_env_file: str | None) -> bool:

@@ -28,14 +28,17 @@ class SettingsError(Exception):
 
     Attributes:
         problems: Pairs of a setting's name (or a file) and what is wrong with it.
+        warnings: What should be known besides: a misspelt name may be why another is missing.
     """
 
     problems: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         count = len(self.problems)
         first = "1 setting is wrong:" if count == 1 else f"{count} settings are wrong:"
-        return "\n".join([first, *(f"  {name}: {message}" for name, message in self.problems)])
+        lines = [f"  {name}: {message}" for name, message in self.problems]
+        return "\n".join([first, *lines, *(f"  warning: {said}" for said in self.warnings)])
 
 
 def load(
@@ -64,9 +67,9 @@ def load(
     public = _public_urls(values, listen, findings)
     if dev:
         _check_dev(values, listen, findings)
-    _warn(values, public, dev, findings)
     if findings.problems or public is None:
-        raise SettingsError(tuple(findings.problems))
+        raise SettingsError(tuple(findings.problems), tuple(findings.warnings))
+    _warn(values, public, dev, findings)
     return Settings(
         dev=dev,
         base_domain=values["BASE_DOMAIN"],
@@ -212,10 +215,8 @@ def _check_dev(values: Mapping[str, Any], listen: tuple[Endpoint, ...], findings
             )
 
 
-def _warn(
-    values: Mapping[str, Any], public: PublicUrls | None, dev: bool, findings: Findings
-) -> None:
-    if public and public.scheme == "http" and not is_loopback_host(public.base_domain):
+def _warn(values: Mapping[str, Any], public: PublicUrls, dev: bool, findings: Findings) -> None:
+    if public.scheme == "http" and not is_loopback_host(public.base_domain):
         findings.warn(
             "PUBLIC_URL", "is http: passwords and tokens cross the network in the clear; use https"
         )

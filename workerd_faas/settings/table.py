@@ -244,8 +244,8 @@ SETTINGS: Final = (
     Setting(
         group=_FUNCTIONS,
         name="CELL_MEMORY",
-        meaning="How much memory the functions of one workerd process may use",
-        read=values.size,
+        meaning="How much memory the functions of one workerd process may use, 16MiB at least",
+        read=values.cell_memory,
         default="256MiB",
         example="512MiB",
     ),
@@ -254,7 +254,7 @@ SETTINGS: Final = (
         name="CELLS_MEMORY",
         meaning="How much memory all workerd processes that run functions may have together; from "
         "there on the one that has not been used for longest is stopped for a new one",
-        read=values.size,
+        read=values.cell_memory,
         default_words="three quarters of what the machine or container has",
         example="6GiB",
     ),

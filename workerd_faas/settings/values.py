@@ -27,6 +27,7 @@ _RATE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(?: ?/ ?s)?")
 LOWEST_RATE: Final = 0.001
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?(B|KiB|MiB|GiB|)")
 _BYTES: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+LEAST_CELL_MEMORY: Final = 16 << 20
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 LONGEST_BASE_DOMAIN: Final = 253 - 2 * 64
@@ -101,6 +102,17 @@ def size(value: str) -> int:
     octets = int(match[1]) * _BYTES[match[2]] if match else 0
     if not octets:
         raise ValueError(f"{shown(value)} is no size: use, for example, 512KiB, 256MiB or 1GiB")
+    return octets
+
+
+def cell_memory(value: str) -> int:
+    """
+    A size in which a function can do anything at all.
+    """
+    octets = size(value)
+    if octets < LEAST_CELL_MEMORY:
+        unit = " (a number alone is bytes)" if value.isdigit() else ""
+        raise ValueError(f"{shown(value)} is too little for a function: use 16MiB or more{unit}")
     return octets
 
 
