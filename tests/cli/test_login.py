@@ -150,7 +150,7 @@ def test_a_refused_login(cli: Cli, server: State, monkeypatch: pytest.MonkeyPatc
     assert done.status == 3
     assert "Only <members> may." in done.err
     assert "wrkst login" not in done.err
-    assert "You are not logged in: Only &lt;members&gt; may." in pages[0]
+    assert "<h1>You are not logged in</h1>\n<p>Only &lt;members&gt; may.</p>" in pages[0]
 
 
 def test_pasted_garbage_is_asked_for_again(cli: Cli, server: State) -> None:

@@ -153,10 +153,12 @@ def daemon_with_npm_provider() -> Iterator[Daemon]:
 
 def ends_at_the_cli(browser: Page) -> None:
     """
-    The browser has arrived at the page that the CLI itself serves.
+    The browser has arrived at the page that the CLI itself serves, and takes its style.
     """
     browser.wait_for_url("http://127.0.0.1:*/callback?*")
     assert "wrkst" in browser.content()
+    box = browser.locator("h1").bounding_box()
+    assert box is not None and box["width"] < 720
 
 
 def test_login_through_npm_oidc_provider(developer: Developer) -> None:

@@ -9,7 +9,8 @@ from twisted.web.iweb import IRequest
 
 STYLE: Final = """
 :root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem;
+  overflow-wrap: anywhere; }
 pre, code { font: .95em ui-monospace, monospace; }
 pre { padding: .8rem 1rem; border-radius: .4rem; overflow-x: auto; background: #8881; }
 input, button { font: inherit; padding: .4rem .8rem; }

@@ -5,7 +5,9 @@ It answers on 127.0.0.1 at a free port and takes exactly one thing: a GET of `/c
 state of this attempt. Everything else, whoever sends it, changes nothing.
 """
 
+import base64
 import contextlib
+import hashlib
 import os
 import selectors
 import socket
@@ -21,17 +23,31 @@ import attrs
 
 from workerd_faas.cli.client.oauth import CALLBACK_PATH, login_needed
 
-_PAGE: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>wrkst</title>
-<p>{text}</p>
-"""
+_STYLE: Final = (
+    ":root { color-scheme: light dark } "
+    "body { font: 1rem/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; "
+    "padding: 0 1rem }"
+)
+_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _HEADERS: Final = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{_HASH}'; frame-ancestors 'none'"
+    ),
 }
+
+
+def _page(title: str, text: str) -> bytes:
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>wrkst</title><style>{_STYLE}</style>
+<h1>{escape(title)}</h1>
+<p>{escape(text)}</p>
+""".encode()
 
 
 def _silent(text: str) -> None:
@@ -187,18 +203,25 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         port = self.server.server_address[1]
         if self.headers.get("Host") != f"127.0.0.1:{port}" or parts.path != CALLBACK_PATH:
-            self._answer(404, "There is nothing here.")
+            self._answer(404, "Not found", "There is nothing here.")
         elif not self.server.listener.offer(parts.query):
-            self._answer(400, "This answer belongs to another login.")
+            self._answer(
+                400,
+                "Another login",
+                "This answer belongs to a login that is not waited for any more. "
+                "Go back to your terminal and begin again there.",
+            )
         elif (error := _error(parts.query)) is not None:
-            self._answer(403, f"You are not logged in: {error}.")
+            self._answer(403, "You are not logged in", f"{error}.")
         else:
             self._answer(
-                200, "wrkst has got the answer. You can close this page and go back to it."
+                200,
+                "Back to the terminal",
+                "wrkst has got the answer and says there how it went. You can close this page.",
             )
 
-    def _answer(self, status: int, text: str) -> None:
-        body = _PAGE.format(text=escape(text)).encode()
+    def _answer(self, status: int, title: str, text: str) -> None:
+        body = _page(title, text)
         self.send_response(status)
         for name, value in _HEADERS.items():
             self.send_header(name, value)
