@@ -285,6 +285,16 @@ def test_function_by_name_from_anywhere(deployed: Cli, tmp_path: Path) -> None:
     assert deployed("versions", "list").status == 2
 
 
+@pytest.mark.parametrize("words", [["deployments", "list"], ["delete", "--yes"], ["open"]])
+def test_a_name_that_cannot_be_one(cli: Cli, server: State, words: list[str]) -> None:
+    """
+    A function name that none can have is wrong usage, and the server is not asked.
+    """
+    done = cli(*words, "--name", "../x")
+    assert done.status == 2 and "use 1 to 63 characters" in done.err
+    assert server.requests == []
+
+
 def test_open(deployed: Cli, monkeypatch: pytest.MonkeyPatch, server: State) -> None:
     """
     `open` opens the address of the function and prints it.

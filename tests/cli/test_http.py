@@ -136,6 +136,17 @@ def test_paths_are_escaped(server: State) -> None:
     assert server.requests[-1].path.endswith("/scripts/..%2F..%2Fx%3Fy%23z/versions")
 
 
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_nothing_has_no_path(server: State, name: str) -> None:
+    """
+    What would make a path that of something else is refused before anything is sent.
+    """
+    with pytest.raises(Failure) as caught:
+        api(server.base_url).call("DELETE", "accounts", ACCOUNT, "workers", "scripts", name)
+    assert caught.value.exit_status is Exit.USAGE
+    assert server.requests == []
+
+
 def test_early_refusal_is_read() -> None:
     """
     A server that refuses an upload and hangs up before reading it all is heard.

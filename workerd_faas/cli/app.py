@@ -251,4 +251,8 @@ def target(app: App, name: str | None, config: Path | None, environment: str | N
         raise usage(
             "Which function?", hint="give --name NAME, or run it where wrangler.jsonc has a name"
         )
+    from workerd_faas.domain.names import LABEL_RULE, is_label
+
+    if not is_label(name):
+        raise usage(f"{name!r} is not a valid function name: {LABEL_RULE}.")
     return Target(name, app.scripts(configured))

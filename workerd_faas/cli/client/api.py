@@ -16,7 +16,7 @@ import attrs
 from workerd_faas.cli.client.credentials import Authorization
 from workerd_faas.cli.client.http import Answer, Body, Content, Http, Progress, Unreachable
 from workerd_faas.cli.client.oauth import login_needed
-from workerd_faas.cli.failure import Failure
+from workerd_faas.cli.failure import Failure, usage
 
 _PREFIX: Final = "/client/v4"
 _WAITS: Final = (0.0, 1.0)
@@ -158,6 +158,10 @@ class Api:
         return self._envelope(answer).get("result")
 
     def _url(self, path: tuple[str, ...], query: Mapping[str, str] | None) -> str:
+        for part in path:
+            # They would make it the path of something else: of the list that the thing is in.
+            if part in ("", ".", ".."):
+                raise usage(f"{part!r} is the name of nothing.")
         url = self.base_url + _PREFIX + "".join("/" + quote(part, safe="") for part in path)
         return f"{url}?{urlencode(query)}" if query else url
 
