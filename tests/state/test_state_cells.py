@@ -36,6 +36,47 @@ export default {
 };
 """
 
+STREAMS = """
+export default {
+  async fetch(request, { KV }) {
+    await KV.put("key", "old");
+    const part = new Uint8Array(70_000);
+    const broken = (late) => {
+      const parts = [part, part];
+      return new ReadableStream({
+        async pull(controller) {
+          if (parts.length) return controller.enqueue(parts.pop());
+          if (late) await scheduler.wait(50);
+          controller.error(new Error("broken"));
+        },
+      });
+    };
+    const endless = new ReadableStream({
+      pull: (controller) => controller.enqueue(part),
+    });
+    const aborted = new IdentityTransformStream();
+    const writer = aborted.writable.getWriter();
+    writer.write(part).then(() => writer.abort(new Error("broken"))).catch(() => {});
+    const seen = [];
+    for (const stream of [broken(false), broken(true), aborted.readable, endless]) {
+      const outcome = await KV.put("key", stream).then(String, (error) => error.message);
+      seen.push(outcome.replace(/of [0-9]+ exceeds/, "exceeds"), await KV.get("key"));
+    }
+    const whole = new ReadableStream({
+      start(controller) {
+        for (const each of ["é", part.buffer.slice(0, 2), ""]) controller.enqueue(each);
+        controller.close();
+      },
+    });
+    await KV.put("key", whole);
+    seen.push(await KV.get("key"));
+    await KV.put("key", new Response("w".repeat(200_000)).body);
+    seen.push((await KV.get("key")).length);
+    return Response.json(seen);
+  },
+};
+"""
+
 LOST = "Error: D1_ERROR: The database cannot be reached at the moment: network connection lost."
 
 BUSY = """
@@ -104,6 +145,20 @@ class KeepingTests(StateCase):
         self.assertEqual(len(found["value"]), 70_000)
         self.assertEqual(found["rows"], ["k0", "k1", "k2", "k3", "k4"])
         self.assertEqual(found["backlogCount"], 5)
+
+    async def test_a_stream_that_breaks_off_is_not_stored(self) -> None:
+        """
+        A value that comes as a stream is stored whole or, when the stream breaks, is aborted or has
+        no end, not at all: `put` fails, and what the key had before is still there.
+        """
+        state = await self.state_fleet()
+        old = {"date": "2022-01-01", "flags": ["streams_enable_constructors"]}
+        for of_date in (old, {"date": "2026-11-01"}):
+            fleet = await self.functions(state, AccountLoader(STREAMS, **of_date))
+            seen = (await self.call(fleet)).json
+            too_long = "KV PUT failed: 413 Value length exceeds limit of 26214400."
+            self.assertEqual(seen[:8], ["broken", "old"] * 3 + [too_long, "old"])
+            self.assertEqual(seen[8:], ["é\0\0", 200_000])
 
     async def test_nothing_fails_while_a_cell_is_replaced(self) -> None:
         """

@@ -3,6 +3,10 @@
 // reaches one namespace and nothing else.
 
 const MAX_KEY = 512;
+const MAX_VALUE = 25 * 1024 * 1024;
+const PART = 64 * 1024;
+/** What a value that comes as a stream ends with, so that one that broke off is not taken for whole. */
+const END = new Uint8Array([1]);
 const LOST = 502;
 const ATTEMPTS = 3;
 const TYPES =
@@ -81,6 +85,59 @@ function bodyOf(value) {
   throw new TypeError(VALUES);
 }
 
+/** Throws what the binding throws that has fewer arguments than it needs. */
+function need(given, method, ...types) {
+  if (given.length >= types.length) return;
+  throw new TypeError(
+    `Failed to execute '${method}' on 'KvNamespace': parameter ${given.length + 1} is not of type ` +
+      `'${types[given.length]}'.`,
+  );
+}
+
+/** The next bytes of a stream, in large parts where it can give them; null at its end. */
+function readerOf(stream) {
+  let reader;
+  try {
+    reader = stream.getReader({ mode: "byob" });
+  } catch {
+    reader = stream.getReader();
+    return { reader, next: async () => bytesOf(await reader.read()) };
+  }
+  return { reader, next: async () => bytesOf(await reader.read(new Uint8Array(PART))) };
+}
+
+function bytesOf({ done, value }) {
+  if (done) return null;
+  if (typeof value === "string") return encoder.encode(value);
+  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return value;
+  throw new TypeError("This ReadableStream did not return bytes.");
+}
+
+/** Write a stream and `END`. Rejects with what broke the stream; it is cancelled if it is too long. */
+async function copy(stream, writer) {
+  let reader;
+  try {
+    const opened = readerOf(stream);
+    reader = opened.reader;
+    let size = 0;
+    for (let bytes; (bytes = await opened.next()) !== null; ) {
+      size += bytes.byteLength;
+      if (size > MAX_VALUE) {
+        throw new Error(
+          `KV PUT failed: 413 Value length of ${size} exceeds limit of ${MAX_VALUE}.`,
+        );
+      }
+      await writer.write(bytes);
+    }
+    await writer.write(END);
+    await writer.close();
+  } catch (error) {
+    writer.abort(error).catch(() => {});
+    reader?.cancel(error).catch(() => {});
+    throw error;
+  }
+}
+
 export class KvNamespace {
   #stub;
 
@@ -96,6 +153,19 @@ export class KvNamespace {
       if (response.status !== LOST || !again || attempt === ATTEMPTS) return response;
       await response.body?.cancel();
     }
+  }
+
+  /** As `#fetch`, with a stream: what is answered counts only if all of the stream was sent. */
+  #stream(path, stream, { method, headers }) {
+    const { readable, writable } = new IdentityTransformStream();
+    const copied = copy(stream, writable.getWriter());
+    const answered = this.#fetch(path, {
+      method,
+      headers: { ...headers, "kv-stream": "1" },
+      body: readable,
+    });
+    const whole = copied.then(() => answered);
+    return Promise.race([whole, answered.then((response) => (response.ok ? whole : response))]);
   }
 
   async #read(name, given) {
@@ -124,11 +194,13 @@ export class KvNamespace {
   }
 
   async get(name, options) {
+    need(arguments, "get", "string or Array");
     if (Array.isArray(name)) return this.#readMany(name, options, false);
     return (await this.#read(name, options)).value;
   }
 
   async getWithMetadata(name, options) {
+    need(arguments, "getWithMetadata", "Array or string");
     if (Array.isArray(name)) return this.#readMany(name, options, true);
     return this.#read(name, options);
   }
@@ -149,19 +221,25 @@ export class KvNamespace {
   }
 
   async put(name, value, options) {
+    need(arguments, "put", "string", "string or Object");
     const key = checked(name, "PUT");
     const { expiration, expirationTtl, metadata } = options ?? {};
     const query = new URLSearchParams();
     if (expiration != null) query.set("expiration", wholeNumber(expiration));
     if (expirationTtl != null) query.set("expiration_ttl", wholeNumber(expirationTtl));
     const headers = metadata == null ? {} : { "kv-metadata": ascii(metadata) };
-    const init = { method: "PUT", body: bodyOf(value), headers };
-    const response = await this.#fetch(`${key}?${query}`, init);
+    const path = `${key}?${query}`;
+    const body = bodyOf(value);
+    const response =
+      body instanceof ReadableStream
+        ? await this.#stream(path, body, { method: "PUT", headers })
+        : await this.#fetch(path, { method: "PUT", body, headers });
     if (!response.ok) throw await failure("PUT", response);
     await response.body?.cancel();
   }
 
   async delete(name) {
+    need(arguments, "delete", "string");
     for (const each of Array.isArray(name) ? name : [name]) {
       const response = await this.#fetch(checked(each, "DELETE"), { method: "DELETE" });
       if (!response.ok) throw await failure("DELETE", response);

@@ -64,6 +64,18 @@ async function resume(env) {
 
 const kvEnv = (env) => ({ SHARD: env.KV, BLOBS: env.BLOBS });
 
+/**
+ * A stream ends with a byte of its own (client_kv.js): without it, it broke off on the way, which
+ * looks like its end.
+ */
+async function streamed(request) {
+  const bytes = new Uint8Array(await request.arrayBuffer());
+  if (bytes.at(-1) !== 1) {
+    throw Object.assign(new Error("The value's stream broke off."), { status: 400 });
+  }
+  return bytes.subarray(0, -1);
+}
+
 /** Metadata travels as ASCII, since headers cannot hold every text. */
 function asKV(request) {
   const sent = request.headers.get("kv-metadata");
@@ -72,7 +84,8 @@ function asKV(request) {
     url: request.url,
     method: request.method,
     headers: { get: (name) => (name === "CF-KV-Metadata" ? metadata : null) },
-    arrayBuffer: () => request.arrayBuffer(),
+    arrayBuffer: () =>
+      request.headers.has("kv-stream") ? streamed(request) : request.arrayBuffer(),
     json: () => request.json(),
   };
 }
