@@ -11,7 +11,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.runtime.support import ACCOUNT, OTHER
-from tests.state.support import StateCase, manage
+from tests.state.support import AccountLoader, StateCase, manage
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Split
 from workerd_faas.domain.resources import Consumer, Resource, ResourceKind
@@ -56,6 +56,22 @@ def consumed(
         settings={"delivery_paused": paused},
     )
     return Consumed(queue, consumer(**(settings or {})))
+
+
+ODD: Final = """
+export default {
+  async fetch(request, { QUEUE }) {
+    const outcomes = [];
+    for (const body of [() => 1, Symbol("odd"), { toJSON() {} }]) {
+      for (const work of [() => QUEUE.send(body), () => QUEUE.sendBatch([{ body }])]) {
+        outcomes.push(await work().then(() => "sent", (error) => error.name));
+      }
+    }
+    await QUEUE.send({ left: () => 1, kept: [undefined] });
+    return Response.json(outcomes);
+  },
+};
+"""
 
 
 class DeliveryTests(StateCase):
@@ -118,6 +134,19 @@ class DeliveryTests(StateCase):
         self.assertEqual({account for account, _ in self.deliveries.batches}, {ACCOUNT})
         while await self.backlog(state):
             await deferLater(self.reactor, 0.01)
+
+    async def test_what_is_no_json_is_not_sent(self) -> None:
+        """
+        A body that JSON does not have is refused where it is sent, and so keeps no batch, with
+        others' messages in it, from being delivered.
+        """
+        self.consume(batch_size=2)
+        state = await self.state_fleet()
+        fleet = await self.functions(state, AccountLoader(ODD))
+        await self.send(state, "before")
+        self.assertEqual((await self.call(fleet)).json, ["TypeError"] * 6)
+        await self.until(lambda: self.deliveries.batches)
+        self.assertEqual(self.bodies(), [("before", 1), ({"kept": [None]}, 1)])
 
     async def test_what_fails_is_tried_again_and_then_set_aside(self) -> None:
         """

@@ -29,6 +29,14 @@ export default { async fetch(request, { QUEUE }) {
     }
   }
   await tried("function", () => QUEUE.send(() => 1, { contentType: "v8" }));
+  class Shop { open = true; }
+  for (const body of [new Shop(), Object.create(null), Symbol.iterator]) {
+    await tried("odd " + typeof body, () => QUEUE.send(body, { contentType: "v8" }));
+  }
+  for (const delaySeconds of ["2", "x", 1.5, NaN, null]) {
+    await tried("delay " + delaySeconds, () => QUEUE.send(1, { delaySeconds }));
+    await tried("batch delay " + delaySeconds, () => QUEUE.sendBatch([{ body: 1, delaySeconds }]));
+  }
   await tried("delay", () => QUEUE.send(1, { delaySeconds: 3 }));
   await tried("too long", () => QUEUE.send("x".repeat(130_000)));
   await tried("batch", () => QUEUE.sendBatch([{ body: 1 }, { body: "x", contentType: "text" }]));

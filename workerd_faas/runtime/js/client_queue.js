@@ -15,6 +15,9 @@ function base64(bytes) {
   return btoa(text);
 }
 
+/** As workerd reads a number of seconds. */
+const wholeNumber = (value) => Math.trunc(Number(value)) | 0;
+
 const nameOf = (value) => (value === null ? "object" : typeof value);
 
 function bytesOf(body) {
@@ -36,6 +39,17 @@ function textOf(body) {
   return encoder.encode(body);
 }
 
+/** What is no JSON must fail here: the batch that it came in could not be delivered. */
+function jsonOf(body) {
+  const text = JSON.stringify(body);
+  if (text === undefined) {
+    throw new TypeError(
+      'Content Type "json" requires a value that JSON has, but received: ' + nameOf(body),
+    );
+  }
+  return encoder.encode(text);
+}
+
 export class Queue {
   #stub;
   #format;
@@ -51,15 +65,15 @@ export class Queue {
   async #encoded(body, format) {
     switch (format) {
       case "json":
-        return encoder.encode(JSON.stringify(body));
+        return jsonOf(body);
       case "text":
         return textOf(body);
       case "bytes":
         return bytesOf(body);
       case "v8":
         // What cannot be cloned must fail here: a function would be taken for one to call remotely.
-        structuredClone(body);
-        return this.#stub.serialize(body);
+        // The clone of an object of a class is a plain one, which a call can take along.
+        return this.#stub.serialize(structuredClone(body));
     }
     throw new TypeError(`Unsupported queue message content type: ${format}`);
   }
@@ -79,7 +93,7 @@ export class Queue {
 
   #delayed(delaySeconds) {
     const delay = delaySeconds ?? this.#delay;
-    return delay === 0 ? {} : { "X-Msg-Delay-Secs": String(delay) };
+    return delay === 0 ? {} : { "X-Msg-Delay-Secs": String(wholeNumber(delay)) };
   }
 
   async send(body, options) {
@@ -100,7 +114,7 @@ export class Queue {
       list.push({
         body: base64(await this.#encoded(body, format)),
         contentType: format,
-        delaySecs: delaySeconds,
+        delaySecs: delaySeconds == null ? undefined : wholeNumber(delaySeconds),
       });
     }
     if (list.length === 0) throw new TypeError("sendBatch() requires at least one message");
