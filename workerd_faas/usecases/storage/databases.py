@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Principal
 from workerd_faas.domain.resources import Resource, ResourceKind
+from workerd_faas.usecases.serial import SerialByName
 from workerd_faas.usecases.storage.inventory import Inventory
 from workerd_faas.usecases.storage.ports import StateAnswer, StateQuestion
 
@@ -57,6 +58,7 @@ class Databases:
     directory: Path
     reactor: IReactorTime
     _transfers: dict[str, Transfer] = attrs.Factory(dict)
+    _ingesting: SerialByName = attrs.Factory(SerialByName)
 
     async def find(self, principal: Principal, account_id: str, id_or_name: str) -> Resource:
         """
@@ -126,7 +128,8 @@ class Databases:
 
     async def ingest(self, database: Resource, token: str) -> Mapping[str, Any]:
         """
-        Run an uploaded file in one transaction; `{"num_queries", "meta"}`.
+        Run an uploaded file in one transaction; `{"num_queries", "meta"}`. It is run once, however
+        often it is asked for: clients lose the answer and ask again.
 
         Raises:
             Problem: `SQL_FAILED`: then nothing was changed; `NOT_FOUND`.
@@ -134,16 +137,14 @@ class Databases:
         transfer = self._own_transfer(database, token)
         if not transfer.uploaded:
             raise Problem(kind=Kind.BAD_REQUEST, message="The file has not been uploaded.")
-        if transfer.outcome is not None:
-            return transfer.outcome
 
         async def work() -> Mapping[str, Any]:
-            with transfer.path.open("rb") as file:
-                found: Mapping[str, Any] = await self._ask(database, "POST", "/d1/import", file)
-            return found
+            if transfer.outcome is None:
+                with transfer.path.open("rb") as file:
+                    transfer.outcome = await self._ask(database, "POST", "/d1/import", file)
+            return transfer.outcome or {}
 
-        transfer.outcome = await self.inventory.owned(work)
-        return transfer.outcome
+        return await self.inventory.owned(lambda: self._ingesting.run(token, work))
 
     # Files out.
 
@@ -252,6 +253,7 @@ def check_statements(document: Any) -> Sequence[Mapping[str, Any]]:
                 kind=Kind.BAD_REQUEST,
                 message='The body must be {"sql": string, "params": [string, number or null]}.',
             )
+        params = [int(value) if isinstance(value, bool) else value for value in params]
         checked.append({"sql": sql, "params": params})
     return checked
 
