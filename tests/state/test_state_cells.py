@@ -14,6 +14,7 @@ from tests.state.support import AccountLoader, StateCase, files_of, manage
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.policies import Isolation
 from workerd_faas.domain.routing import Route
+from workerd_faas.runtime import javascript
 from workerd_faas.runtime.cell import Times
 from workerd_faas.usecases.storage.ports import StateQuestion
 
@@ -433,6 +434,31 @@ class MisfortuneTests(StateCase):
         question = StateQuestion(kind="kv", id="ns", method="GET", target="/k")
         self.assertEqual((await state.ask(ACCOUNT, question)).body, b"v")
         self.assertNotEqual(self.pid(state), pid)
+
+    async def test_a_runaway_query_is_not_repeated(self) -> None:
+        """
+        A query of a function that hangs its process is told that it failed when that is ended; the
+        next process has nothing to do with it.
+        """
+
+        def sources(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+            hasty = ("const REPEATED = 15_000;", "const REPEATED = 500;")
+            return tuple((name, text.replace(*hasty)) for name, text in original(names))
+
+        original = javascript.sources
+        self.patch(javascript, "sources", sources)
+        state = await self.state_fleet(times=Times(ping=0.3, misses=3), wait=30.0)
+        endless = (
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r"
+        )
+        text = f"""export default {{ async fetch(request, env) {{
+          try {{ return Response.json(await env.D1.prepare("{endless}").first()); }}
+          catch (error) {{ return new Response(String(error)); }}
+        }} }}"""
+        fleet = await self.functions(state, AccountLoader(text))
+        self.assertEqual((await self.call(fleet)).text, LOST)
+        await manage(state, "PUT", "/kv/bulk", "ns", [{"key": "k", "value": "v"}])
+        self.assertEqual([cell.label[:12] for cell in state.cells()], ["state cell 2"])
 
     async def test_one_accounts_runaway_query_is_its_own_trouble(self) -> None:
         """

@@ -30,6 +30,11 @@ export class KV extends WorkerEntrypoint {
 /** What the relay says when the state cell ended before it answered. */
 const LOST = 502;
 const ATTEMPTS = 3;
+/**
+ * Milliseconds that statements may have taken to be run again. A state cell that hangs is ended after
+ * more than that (StateOptions.times): with another try, what it hung on would hang the next one too.
+ */
+const REPEATED = 15_000;
 
 const READS = /^\s*(?:SELECT|WITH|EXPLAIN)\b/i;
 const WRITES = /\b(?:INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER)\b/i;
@@ -53,11 +58,13 @@ export class D1 extends WorkerEntrypoint {
     let body = method === "POST" ? await request.text() : null;
     // `exec()` sends line by line what may be statements of several lines.
     if (new URL(url).pathname === "/execute") body = body?.replace("{", '{"lines":true,');
+    const began = Date.now();
     for (let attempt = 1; ; attempt++) {
       const response = await pass(this, "d1", new Request(url, { method, headers, body }));
       if (response.status === 200 || response.status === 404) return response;
       await response.body?.cancel();
       if (response.status !== LOST || attempt === ATTEMPTS || !onlyReads(body)) break;
+      if (Date.now() - began > REPEATED) break;
     }
     const error = "The database cannot be reached at the moment: network connection lost.";
     return Response.json({ success: false, error });
