@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs
 
 from tests.runtime.support import ACCOUNT, OTHER
 from tests.state.support import AccountLoader, StateCase, files_of, manage
@@ -417,6 +418,39 @@ class MisfortuneTests(StateCase):
         } }"""
         fleet = await self.functions(state, AccountLoader(text))
         self.assertIn("D1_ERROR: The database cannot be reached", (await self.call(fleet)).text)
+
+    async def test_a_damaged_file_is_named(self) -> None:
+        """
+        Of a namespace whose file is damaged the daemon's log has the path; others of the account
+        answer.
+        """
+        state = await self.state_fleet()
+        for id_ in ("whole", "broken"):
+            await manage(state, "PUT", "/kv/bulk", id_, [{"key": "k", "value": "v"}])
+            if id_ == "whole":
+                before = set(files_of(self.data, ACCOUNT))
+        (name,) = {
+            each for each in set(files_of(self.data, ACCOUNT)) - before if each.endswith(".sqlite")
+        }
+        await state.renew(ACCOUNT)
+        broken = self.data / ACCOUNT / name
+        broken.write_bytes(b"no database" + broken.read_bytes()[11:])
+        with capturedLogs() as logged:
+
+            def named() -> list[str]:
+                said = "the storage of account"
+                return [e["path"] for e in logged if str(e.get("log_format")).startswith(said)]
+
+            self.assertEqual((await state.ask(ACCOUNT, self.value("broken"))).status, 500)
+            await self.until(named)
+            self.assertEqual(named(), [str(broken)])
+        self.assertEqual((await state.ask(ACCOUNT, self.value("whole"))).body, b"v")
+
+    def value(self, namespace: str) -> StateQuestion:
+        """
+        Asks for the key `k`.
+        """
+        return StateQuestion(kind="kv", id=namespace, method="GET", target="/k")
 
     async def test_a_runaway_query_ends_with_its_process(self) -> None:
         """

@@ -25,6 +25,7 @@ from workerd_faas.runtime.cell import Cause, Cell, Death, State, Times
 from workerd_faas.runtime.process import MIB
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
 from workerd_faas.runtime.state import client
+from workerd_faas.runtime.state.damage import DamageReports
 from workerd_faas.runtime.state.housing import Consumers, StateBuilder, StateHouse
 from workerd_faas.runtime.status import CellStatus, resident_bytes
 from workerd_faas.runtime.unix_http import NoAnswer, ask
@@ -122,6 +123,7 @@ class StateFleet:
             times=self.options.times,
             consumers=self.consumers,
             deliveries=self.deliveries,
+            damage=DamageReports(reactor=self.reactor, data=self.data),
             walls=self.walls,
         )
         self._tick()

@@ -17,6 +17,7 @@ from workerd_faas.runtime.probe import SocketProber
 from workerd_faas.runtime.process import Launch, ProcessOwner, handed, spawn
 from workerd_faas.runtime.state import door
 from workerd_faas.runtime.state.config import BLOBS, OBJECTS, StateCell, render_state_cell
+from workerd_faas.runtime.state.damage import DamageReports
 from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.storage.ports import Deliveries
 
@@ -43,6 +44,7 @@ class StateHouse:
     account_id: str
     consumers: Consumers
     deliveries: Deliveries
+    damage: DamageReports
     _door: IListeningPort | None = None
 
     def spawn(self, process: ProcessOwner) -> IProcessTransport:
@@ -69,7 +71,8 @@ class StateHouse:
         )
         if self.launch.uid is not None:
             uids.give(directory, self.launch.uid)
-        return spawn(self.reactor, self.launch, render_state_cell(config), process)
+        watched = self.damage.watching(self.account_id, process)
+        return spawn(self.reactor, self.launch, render_state_cell(config), watched)
 
     async def clear(self) -> None:
         """
@@ -102,6 +105,7 @@ class StateBuilder:
     times: Times
     consumers: Consumers
     deliveries: Deliveries
+    damage: DamageReports
     walls: Walls = attrs.Factory(Walls)
 
     def build(
@@ -129,6 +133,7 @@ class StateBuilder:
             account_id=account_id,
             consumers=self.consumers,
             deliveries=self.deliveries,
+            damage=self.damage,
         )
         cell = Cell(
             reactor=self.reactor,
