@@ -83,6 +83,66 @@ def test_a_full_disk() -> None:
                 daemon.kill()
 
 
+WRITER = """
+export default {
+  async fetch(request, { KV, D1, QUEUE }) {
+    const outcomes = [];
+    for (const work of [
+      () => KV.put("small", "v"),
+      () => KV.put("large", "v".repeat(200_000)),
+      () => D1.exec("CREATE TABLE IF NOT EXISTS t (a)"),
+      () => D1.prepare("INSERT INTO t VALUES (?)").bind("x".repeat(50_000)).run(),
+      () => QUEUE.send("x".repeat(50_000)),
+      async () => KV.get("kept").then((value) => { if (value !== "kept") throw value; }),
+    ]) {
+      outcomes.push(await work().then(() => "done", (error) => error.message));
+    }
+    return Response.json(outcomes);
+  },
+};
+"""
+
+
+def test_storage_on_a_full_disk() -> None:
+    """
+    On a full disk what would be written is refused, by a function's bindings and as 507 by the API,
+    and what is there can be read; with room again everything works, in the same process.
+    """
+    with directory() as path, small_disk(path / "data"):
+        daemon = Daemon(path, settings={"RUNTIME_DIRECTORY": str(path / "run")})
+        (path / "run").mkdir(mode=0o700)
+        try:
+            daemon.start()
+            namespace = daemon.api("POST", "/storage/kv/namespaces", {"title": "kv"}).result["id"]
+            database = daemon.api("POST", "/d1/database", {"name": "d"}).result["uuid"]
+            daemon.api("POST", "/queues", {"queue_name": "q"})
+            bindings = [
+                {"type": "kv_namespace", "name": "KV", "namespace_id": namespace},
+                {"type": "d1", "name": "D1", "id": database},
+                {"type": "queue", "name": "QUEUE", "queue_name": "q"},
+            ]
+            assert daemon.upload("writer", WRITER, bindings=bindings).status == 200
+            value = f"/storage/kv/namespaces/{namespace}/values/kept"
+            assert daemon.api("PUT", value, body=b"kept").status == 200
+            assert daemon.function("writer").document == ["done"] * 6
+            cells = set(workerds_of(daemon))
+            fill(path / "data" / "filler")
+            *refused, read = daemon.function("writer").document
+            assert read == "done"
+            assert refused[2] == "done"  # The table is there: nothing is written.
+            assert all("SQLITE_FULL" in each for each in refused[:2] + refused[3:]), refused
+            assert daemon.api("PUT", value, body=b"x" * 50_000).status == 507
+            sql = {"sql": "INSERT INTO t SELECT hex(zeroblob(30000))"}
+            assert daemon.api("POST", f"/d1/database/{database}/query", sql).status == 507
+            (path / "data" / "filler").unlink()
+            assert daemon.function("writer").document == ["done"] * 6
+            assert daemon.api("PUT", value, body=b"kept").status == 200
+            assert set(workerds_of(daemon)) == cells
+        finally:
+            if daemon.process is not None and daemon.process.poll() is None:
+                daemon.kill()
+
+
 @contextmanager
 def shimmed(**settings: str) -> Iterator[tuple[Daemon, Path]]:
     """

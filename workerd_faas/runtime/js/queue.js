@@ -6,6 +6,8 @@
 import { GONE } from "objects.js";
 import queues from "queues.js";
 
+/** What SQLite says when there is no space left on the disk. */
+const FULL = "SQLITE_FULL";
 const AT_ONCE = 32;
 const SHARDS = 1024;
 /** What `max_concurrency` may be at most, and how often queues.js looks for another shard. */
@@ -17,8 +19,10 @@ export async function serve(request, id, env) {
   try {
     return await served(request, id, env);
   } catch (error) {
-    if (error.message !== GONE) throw error;
-    return Response.json(GONE, { status: 410 });
+    const { message } = error;
+    if (message === GONE) return Response.json(GONE, { status: 410 });
+    if (message.includes(FULL)) return Response.json(message, { status: 507 });
+    throw error;
   }
 }
 

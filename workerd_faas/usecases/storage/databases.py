@@ -14,7 +14,7 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import Principal
 from workerd_faas.domain.resources import Resource, ResourceKind
 from workerd_faas.usecases.serial import SerialByName
-from workerd_faas.usecases.storage.inventory import Inventory
+from workerd_faas.usecases.storage.inventory import Inventory, refused
 from workerd_faas.usecases.storage.ports import StateAnswer, StateQuestion
 
 TRANSFER_SECONDS: Final = 3600.0
@@ -267,4 +267,6 @@ def _failed(answer: StateAnswer) -> Problem:
             message=f"The account's storage did not do this (it answered {answer.status}).",
             retry_after=1,
         )
+    if "SQLITE_FULL" in str(message):
+        return refused(answer)
     return Problem(kind=Kind.SQL_FAILED, message=str(message))

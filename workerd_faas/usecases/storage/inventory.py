@@ -25,6 +25,9 @@ T = TypeVar("T")
 MAX_RESOURCES = 1000
 """Of one kind in one account, as at Cloudflare."""
 
+_FULL = b"SQLITE_FULL"
+"""In what a state cell says when there is no space left on the disk."""
+
 _ROOTS = {ResourceKind.KV: "/kv", ResourceKind.D1: "/d1", ResourceKind.QUEUE: "/queue"}
 
 
@@ -174,6 +177,11 @@ def refused(answer: StateAnswer) -> Problem:
     """
     The problem that an answer of a state cell tells, where none was expected.
     """
+    if _FULL in answer.body:
+        return Problem(
+            kind=Kind.STORAGE_FULL,
+            message="There is no space left for this on the server's disk; nothing was changed.",
+        )
     return Problem(
         kind=Kind.UNAVAILABLE,
         message=f"The account's storage did not do this (it answered {answer.status}).",
