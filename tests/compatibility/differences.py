@@ -324,6 +324,14 @@ DIFFERENCES: Final = (
     ),
     Difference(
         subject="tail",
+        what=("*: scriptVersion",),
+        title="`scriptVersion`",
+        here="the id of the version",
+        there="`null`",
+        why="`wrangler dev` has no versions; Cloudflare says it",
+    ),
+    Difference(
+        subject="tail",
         what=("*: logs",),
         title="what was logged",
         here="as it was logged",

@@ -15,9 +15,10 @@ _HEAD: Final = struct.Struct(">4sI")
 
 PRODUCER = """
 export default {
-  fetch(request) {
+  async fetch(request) {
     if (new URL(request.url).pathname === "/throw") throw new Error("broken");
     console.log("hello", { a: 1 });
+    await scheduler.wait(20);
     return new Response("fine");
   }
 }
@@ -27,6 +28,8 @@ export default {
   async tail(events, env, ctx) {
     console.log(JSON.stringify(events.map((event) => ({
       scriptName: event.scriptName, outcome: event.outcome, url: event.event?.request?.url,
+      version: event.scriptVersion.id, cf: Object.keys(event.event?.request?.cf ?? {}).sort(),
+      long: event.wallTime >= 20,
       status: event.event?.response?.status, logs: event.logs.map((log) => log.message),
       exceptions: event.exceptions.map((exception) => exception.message),
     }))));
@@ -103,8 +106,8 @@ class ConsumerTests(RealCase):
 
     async def test_each_invocation_is_told(self) -> None:
         """
-        The consumer's `tail()` gets requests, logs, exceptions and outcomes with the producer's
-        name, and its own output is in its own log as that of a tail event.
+        The consumer's `tail()` gets requests, logs, exceptions, outcomes and times with the
+        producer's name and version, and its own output is in its own log as that of a tail event.
         """
         upstream = await self.serve("c", c=code(CONSUMER))
         await self.client.get(upstream, "p", "/one")
@@ -118,11 +121,15 @@ class ConsumerTests(RealCase):
                 "scriptName": "fn-p",
                 "outcome": "ok",
                 "url": "https://fn.example.test/one",
+                "version": "p",
+                "cf": by_path["one"]["cf"],
+                "long": True,
                 "status": 200,
                 "logs": [["hello", {"a": 1}]],
                 "exceptions": [],
             },
         )
+        self.assertFalse({"version", "function"} & set(by_path["one"]["cf"]))
         self.assertEqual(by_path["throw"]["outcome"], "exception")
         self.assertEqual(by_path["throw"]["exceptions"], ["broken"])
         own = [trace for function, _, trace in self.events.traces if function == "fn-c"]

@@ -8,12 +8,14 @@ import { DEPTH_MOST, find } from "services.js";
 import { use } from "versions.js";
 
 /** Hand events to all consumers; never rejects. */
-export async function deliver(events, { account, function: producer, consumers, depth }, env, ctx) {
+export async function deliver(events, props, env, ctx) {
+  const { account, function: producer, consumers, depth } = props;
   if (depth >= DEPTH_MOST) {
     console.error(`tail events of ${producer} are not delivered: functions tail one another`);
     return;
   }
-  const body = JSON.stringify(events.map((event) => ({ ...plain(event), scriptName: producer })));
+  const ended = Date.now();
+  const body = JSON.stringify(events.map((event) => told(event, ended, props)));
   const url = "http://private/?producer=" + encodeURIComponent(producer);
   await Promise.all(
     consumers.map(async (service) => {
@@ -28,6 +30,22 @@ export async function deliver(events, { account, function: producer, consumers, 
       }
     }),
   );
+}
+
+/**
+ * An event as the producer's own log has it (domain/invocation.py): with its version, how long it
+ * took, and nothing of what only the platform puts into `request.cf`.
+ */
+function told(event, ended, { version, function: producer }) {
+  const trace = plain(event);
+  const { version: _version, function: _function, ...cf } = trace.event?.request?.cf ?? {};
+  if (trace.event?.request?.cf !== undefined) trace.event.request.cf = cf;
+  return {
+    ...trace,
+    scriptName: producer,
+    scriptVersion: { id: version },
+    wallTime: Math.max(trace.wallTime ?? 0, ended - trace.eventTimestamp, 0),
+  };
 }
 
 /**
