@@ -32,6 +32,7 @@ from workerd_faas.store.catalog import SQLCatalog
 from workerd_faas.store.database import SQLiteDatabase
 from workerd_faas.store.logs import SQLLogs
 from workerd_faas.store.ties import SQLTies
+from workerd_faas.store.unversioned import SQLUnversioned
 from workerd_faas.store.vault import FernetVault
 from workerd_faas.testing.fakes import (
     AcceptingChecker,
@@ -52,6 +53,7 @@ from workerd_faas.usecases.sites.tokens import SessionTokens
 from workerd_faas.usecases.sites.versions import Sites
 from workerd_faas.usecases.ties.ties import Ties
 from workerd_faas.usecases.ties.verbs import TieVerbs
+from workerd_faas.usecases.unversioned.verbs import UnversionedVerbs
 from workerd_faas.usecases.workers import Workers
 
 reactor: Any = global_reactor
@@ -175,12 +177,14 @@ class PlatformTestCase(TestCase):
             clock=self.clock,
             limits=self.limits,
         )
+        unversioned = SQLUnversioned(self.database)
         self.workers = Workers(
             catalog=self.catalog,
             read=Reader(catalog=self.catalog, bundles=self.bundles),
             making=self.making,
             secrets=self.secrets,
             ties=ties,
+            unversioned=unversioned,
             cells=self.cells,
             routes=self.routes,
             work=jobs,
@@ -208,6 +212,7 @@ class PlatformTestCase(TestCase):
                     auth=self.auth,
                     workers=self.workers,
                     ties=TieVerbs(catalog=self.catalog, ties=ties, work=jobs),
+                    unversioned=UnversionedVerbs(store=unversioned, work=jobs),
                     urls=urls,
                 ),
                 ScriptRoutes(

@@ -28,6 +28,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
         "usecases.schedules.ports",
         "usecases.storage.ports",
         "usecases.ties.ports",
+        "usecases.unversioned.ports",
     },
     "runtime": {
         "domain",

@@ -21,6 +21,7 @@ from workerd_faas.domain.model import BindingKind, PublicUrls, Version, timestam
 from workerd_faas.usecases.ports import Authenticator
 from workerd_faas.usecases.target import Target
 from workerd_faas.usecases.ties.verbs import TieVerbs
+from workerd_faas.usecases.unversioned.verbs import UnversionedVerbs
 from workerd_faas.usecases.workers import Workers
 
 ENVIRONMENT: Final = SERVICE + "/environments/<environment>"
@@ -35,6 +36,7 @@ class EnvironmentRoutes:
     auth: Authenticator
     workers: Workers
     ties: TieVerbs
+    unversioned: UnversionedVerbs
     urls: PublicUrls
 
     def register(self, app: Klein) -> None:
@@ -52,7 +54,7 @@ class EnvironmentRoutes:
             script = {
                 "compatibility_date": newest.compatibility_date,
                 "compatibility_flags": list(newest.compatibility_flags),
-                "tags": [],
+                "tags": list((await self.unversioned.of(target)).tags),
                 "tail_consumers": [{"service": each} for each in consumers] or None,
             }
             made = timestamp(newest.created_at)

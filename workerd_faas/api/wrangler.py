@@ -4,7 +4,7 @@ What Wrangler asks around a deploy and a delete that is not about scripts themse
 What Cloudflare calls the function's subdomain are its hosts here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -20,8 +20,10 @@ from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.ports import Authenticator
 from workerd_faas.usecases.target import Target
 from workerd_faas.usecases.ties.verbs import TieVerbs
+from workerd_faas.usecases.unversioned.verbs import UnversionedVerbs
 from workerd_faas.usecases.workers import Workers
 from workerd_faas.wire.metadata import read_tail_consumers
+from workerd_faas.wire.unversioned import read_unversioned
 
 WORKERS = "/accounts/<account>/workers"
 SERVICE = WORKERS + "/services/<name>"
@@ -36,6 +38,7 @@ class WranglerRoutes:
     auth: Authenticator
     workers: Workers
     ties: TieVerbs
+    unversioned: UnversionedVerbs
     urls: PublicUrls
 
     def register(self, app: Klein) -> None:
@@ -63,7 +66,8 @@ class WranglerRoutes:
                 if problem.kind is not Kind.SCRIPT_NOT_FOUND:
                     raise
                 raise Problem(kind=Kind.SERVICE_NOT_FOUND, message=problem.message) from None
-            script = {"tag": found.tag, "tags": [], "last_deployed_from": "wrangler"}
+            tags = list((await self.unversioned.of(target)).tags)
+            script = {"tag": found.tag, "tags": tags, "last_deployed_from": "wrangler"}
             environment = {"environment": "production", "script": script}
             return answer(request, {"id": name, "default_environment": environment})
 
@@ -104,17 +108,20 @@ class WranglerRoutes:
         async def settings(request: IRequest, account: str, name: str) -> bytes:
             target = await self._target(request, account, name)
             versions = await self.workers.read.versions(target)
-            unversioned = _unversioned(await self.ties.consumers(target))
             newest = shapes.version(versions[0], self.urls)["resources"]
             return answer(
                 request,
-                {**newest["script_runtime"], "bindings": newest["bindings"], **unversioned},
+                {
+                    **newest["script_runtime"],
+                    "bindings": newest["bindings"],
+                    **await self._unversioned(target),
+                },
             )
 
         @app.route(SCRIPT + "/script-settings", methods=["GET"])
         async def script_settings(request: IRequest, account: str, name: str) -> bytes:
             target = await self._target(request, account, name)
-            return answer(request, _unversioned(await self.ties.consumers(target)))
+            return answer(request, await self._unversioned(target))
 
         @app.route(SCRIPT + "/script-settings", methods=["PATCH"])
         async def set_script_settings(request: IRequest, account: str, name: str) -> bytes:
@@ -124,15 +131,21 @@ class WranglerRoutes:
                 if document.get(key):
                     raise Problem(kind=Kind.UNSUPPORTED, message=f"{key!r} is not supported yet.")
             consumers = read_tail_consumers(document.get("tail_consumers"))
+            change = read_unversioned(document)
             if consumers is not None:
                 await self.ties.set_consumers(target, consumers)
-            notes = [
-                f"{key!r} is accepted but has no effect on this platform."
-                for key in ("observability", "tags")
-                if document.get(key)
-            ]
-            settings = _unversioned(await self.ties.consumers(target))
-            return answer(request, settings, messages=notes)
+            await self.unversioned.change(target, change)
+            return answer(request, await self._unversioned(target))
+
+    async def _unversioned(self, target: Target) -> dict[str, Any]:
+        consumers = await self.ties.consumers(target)
+        kept = await self.unversioned.of(target)
+        return {
+            "logpush": False,
+            "observability": kept.observability,
+            "tags": list(kept.tags),
+            "tail_consumers": [{"service": consumer} for consumer in consumers] or None,
+        }
 
     def _register_references(self, app: Klein) -> None:
         @app.route(SCRIPT + "/references", methods=["GET"])
@@ -154,15 +167,6 @@ class WranglerRoutes:
         async def durable_objects(request: IRequest, account: str) -> bytes:
             await self._target(request, account)
             return answer_page(request, [])
-
-
-def _unversioned(consumers: Sequence[str]) -> dict[str, Any]:
-    return {
-        "logpush": False,
-        "observability": {"enabled": False},
-        "tags": [],
-        "tail_consumers": [{"service": consumer} for consumer in consumers] or None,
-    }
 
 
 def _read_reach(document: Mapping[str, Any]) -> Reach:

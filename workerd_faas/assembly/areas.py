@@ -49,6 +49,7 @@ from workerd_faas.usecases.schedules.verbs import Schedules
 from workerd_faas.usecases.storage.use import StorageUse
 from workerd_faas.usecases.storage.values import Values
 from workerd_faas.usecases.ties.verbs import TieVerbs
+from workerd_faas.usecases.unversioned.verbs import UnversionedVerbs
 from workerd_faas.usecases.workers import Workers
 
 
@@ -66,6 +67,7 @@ def areas(
     """
     urls = ground.settings.public
     ties = TieVerbs(catalog=ground.catalog, ties=cells.ties, work=ground.jobs)
+    unversioned = UnversionedVerbs(store=ground.unversioned, work=ground.jobs)
     health = Health(reactor=ground.reactor, database=ground.database, runtime=cells.health)
     found: list[Routes] = [
         HomeRoutes(urls=urls, version=version("workerd-faas"), health=health),
@@ -125,8 +127,12 @@ def areas(
         ),
         SecretRoutes(auth=login.auth, workers=workers, urls=urls),
         OlderWranglerRoutes(auth=login.auth, workers=workers, urls=urls, limits=ground.limits),
-        WranglerRoutes(auth=login.auth, workers=workers, ties=ties, urls=urls),
-        EnvironmentRoutes(auth=login.auth, workers=workers, ties=ties, urls=urls),
+        WranglerRoutes(
+            auth=login.auth, workers=workers, ties=ties, urls=urls, unversioned=unversioned
+        ),
+        EnvironmentRoutes(
+            auth=login.auth, workers=workers, ties=ties, urls=urls, unversioned=unversioned
+        ),
         GrantRoutes(auth=login.auth, grants=cells.call_grants),
         TriggerRoutes(
             auth=login.auth,

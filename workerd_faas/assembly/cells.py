@@ -170,6 +170,7 @@ class CellParts:
             ),
             secrets=ground.secrets,
             ties=self.ties,
+            unversioned=ground.unversioned,
             cells=self.fleet,
             routes=ground.routes,
             work=ground.jobs,

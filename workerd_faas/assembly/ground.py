@@ -24,6 +24,7 @@ from workerd_faas.store.database import SQLiteDatabase
 from workerd_faas.store.hyperdrive import SQLConfigurations
 from workerd_faas.store.identity import SQLIdentity
 from workerd_faas.store.ties import SQLTies
+from workerd_faas.store.unversioned import SQLUnversioned
 from workerd_faas.store.vault import FernetVault
 from workerd_faas.usecases.secrets import SecretValues
 
@@ -73,6 +74,7 @@ class Ground:
         self.identity = SQLIdentity(self.database)
         self.bundles = BundleDirectory(reactor, self.data.bundles)
         self.ties = SQLTies(self.database)
+        self.unversioned = SQLUnversioned(self.database)
         self.vault = FernetVault(self._secrets_keys())
         self.secrets = SecretValues(catalog=self.catalog, vault=self.vault)
         self.configurations = SQLConfigurations(self.database, self.vault)

@@ -18,6 +18,7 @@ from workerd_faas.domain.model import (
 from workerd_faas.domain.names import check_alias, check_function_name
 from workerd_faas.domain.routing import RoutingTable
 from workerd_faas.domain.splits import check_splits
+from workerd_faas.domain.unversioned import NO_CHANGE
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.making import Revision, VersionMaker
 from workerd_faas.usecases.ports import (
@@ -32,6 +33,7 @@ from workerd_faas.usecases.serial import SerialByName
 from workerd_faas.usecases.target import Target
 from workerd_faas.usecases.ties.ties import Ties
 from workerd_faas.usecases.turns import Turns
+from workerd_faas.usecases.unversioned.ports import UnversionedStore
 from workerd_faas.usecases.upload import Upload
 
 T = TypeVar("T")
@@ -71,6 +73,7 @@ class Workers:
     making: VersionMaker
     secrets: SecretValues
     ties: Ties
+    unversioned: UnversionedStore
     cells: Cells
     routes: RoutingTable
     work: OwnedWork
@@ -293,6 +296,8 @@ class Workers:
             await self.ties.set_consumers(
                 target.account_id, target.function, metadata.tail_consumers
             )
+        if deploy and metadata.unversioned != NO_CHANGE:
+            await self.unversioned.change(target.account_id, target.function, metadata.unversioned)
         return stored
 
     async def _add(

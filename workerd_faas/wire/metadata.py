@@ -11,8 +11,10 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.model import PARTS, Binding, BindingKind
 from workerd_faas.domain.modules import RESERVED_PREFIX, normalise_module_name
 from workerd_faas.domain.names import check_alias, is_label, is_version_prefix
+from workerd_faas.domain.unversioned import NO_CHANGE, UnversionedChange
 from workerd_faas.wire.site.config import AssetsUpload, parse_assets
 from workerd_faas.wire.strict_json import RefusedJson, parse_json
+from workerd_faas.wire.unversioned import read_unversioned
 
 DEFAULT_COMPATIBILITY_DATE: Final = "2021-11-02"
 """What Cloudflare takes for an upload that names none."""
@@ -48,10 +50,8 @@ WITHOUT_EFFECT: Final = frozenset(
     {
         "cache_options",
         "code_update_strategy",
-        "observability",
         "package_dependencies",
         "placement",
-        "tags",
         "usage_model",
     }
 )
@@ -68,6 +68,8 @@ _TAKEN: Final = frozenset(
         "keep_assets",
         "keep_bindings",
         "main_module",
+        "observability",
+        "tags",
         "tail_consumers",
     }
 )
@@ -86,6 +88,7 @@ class Metadata:
         tail_consumers: Functions that shall receive this one's tail events; None: nothing is said.
         assets: The site that was uploaded.
         keep_assets: Whether to take over the newest version's site.
+        unversioned: What is said of the function beside this version.
         notes: What was taken without effect, for the answer's `messages`.
     """
 
@@ -103,6 +106,7 @@ class Metadata:
     assets: AssetsUpload | None = None
     keep_assets: bool = False
     tail_consumers: tuple[str, ...] | None = None
+    unversioned: UnversionedChange = NO_CHANGE
 
 
 def parse_metadata(data: bytes, *, max_bytes: int, max_depth: int, max_flags: int) -> Metadata:
@@ -135,6 +139,7 @@ def parse_metadata(data: bytes, *, max_bytes: int, max_depth: int, max_flags: in
         tag=annotations.get("workers/tag"),
         alias=None if alias is None else check_alias(alias),
         tail_consumers=read_tail_consumers(document.get("tail_consumers")),
+        unversioned=read_unversioned(document),
         assets=assets,
         keep_assets=document.get("keep_assets") is True,
         notes=(
