@@ -271,6 +271,9 @@ def test_commands_of_other_products_are_refused_by_name(project: Project) -> Non
         ("pages project list", "Pages projects are not supported"),
         ("dispatch-namespace list", "Dispatch namespaces are not supported"),
         ("workflows list", "Workflows are not supported"),
+        ("vpc service list", "VPC services are not supported"),
+        ("turnstile widget list", "Turnstile is not supported"),
+        ("k2 streams list", "K2 streams are not supported"),
     ):
         assert said in project.run(*command.split(), expect=1), command
 

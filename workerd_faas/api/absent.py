@@ -8,20 +8,37 @@ _OWN_HOST: Final = (
     "<name>.<base domain>. Take 'route' and 'routes' out of the configuration."
 )
 
+_REMOTE: Final = (
+    "`wrangler dev` runs on your machine only: `--remote` and bindings with `remote: true` are not "
+    "supported on this server."
+)
+
+_PREVIEWS: Final = (
+    "`wrangler preview` is not supported on this server: `wrangler versions upload` makes a "
+    "version with a host of its own, and `--preview-alias <name>` gives it a name."
+)
+
 _BY_AREA: Final[Mapping[str, str]] = {
+    "agent-memory": "Agent Memory is",
     "ai": "Workers AI is",
     "ai-search": "AI Search is",
+    "artifacts": "Artifacts are",
     "browser-rendering": "Browser Rendering is",
     "cfd_tunnel": "Tunnels are",
+    "challenges": "Turnstile is",
     "cloudchamber": "Containers are",
+    "connectivity": "VPC services are",
     "containers": "Containers are",
     "dispatch": "Dispatch namespaces are",
-    "email": "Email routing is",
+    "email": "Email is",
+    "flagship": "Flagship is",
     "images": "Images are",
+    "k2": "K2 streams are",
     "mtls_certificates": "mTLS certificates are",
     "pages": "Pages projects are",
     "pipelines": "Pipelines are",
     "r2": "R2 is",
+    "r2-catalog": "R2 is",
     "secrets_store": "The Secrets Store is",
     "stream": "Stream is",
     "vectorize": "Vectorize is",
@@ -44,5 +61,9 @@ def absent(path: str) -> str | None:
         return _OWN_HOST
     if rest[:1] == ["domains"]:
         return _OWN_HOST
+    if rest[-2:] == ["subdomain", "edge-preview"]:
+        return _REMOTE
+    if rest[:1] == ["workers"] and rest[2:3] == ["previews"]:
+        return _PREVIEWS
     what = _BY_AREA.get(rest[0]) if rest else None
     return None if what is None else f"{what} not supported on this server."
