@@ -103,9 +103,11 @@ class Answer:
 
 def form(*modules: tuple[str, str, bytes], **metadata: Any) -> tuple[str, bytes]:
     """
-    Content type and body of an upload, as undici writes it.
+    Content type and body of an upload, as undici writes it. A key of the metadata that is None is
+    left out.
     """
     document = {"main_module": "index.js", "compatibility_date": "2026-01-01", **metadata}
+    document = {key: value for key, value in document.items() if value is not None}
     lines = [
         b'--BB\r\nContent-Disposition: form-data; name="metadata"\r\n\r\n',
         json.dumps(document).encode(),

@@ -28,6 +28,15 @@ class UploadTests(PlatformTestCase):
         prefix = result["deployment_id"][:8]
         self.assertEqual(result["urls"]["version"], f"http://{prefix}.hello.faas.test:8080")
 
+    async def test_a_script_is_not_called_modules(self) -> None:
+        """
+        The answer to an upload tells modules from a service-worker script.
+        """
+        self.assertIs((await self.upload("/hello")).result["has_modules"], True)
+        script = ("script", "application/javascript", b"addEventListener('fetch', () => {})")
+        answer = await self.upload("/old", script, main_module=None, body_part="script")
+        self.assertIs(answer.result["has_modules"], False)
+
     async def test_post_uploads_without_deploying(self) -> None:
         """
         A version that was only uploaded answers on its own host and not on the function's.

@@ -203,6 +203,7 @@ class D1Routes:
                 request,
                 {
                     **_poll(transfer.token),
+                    "type": "export",
                     "status": "complete",
                     "result": {
                         "filename": f"{found.name}.sql",

@@ -45,12 +45,16 @@ TRIGGERS: Final = frozenset({"upload", "secret", "rollback", "promotion", "deplo
 class Stored:
     """
     The outcome of an upload.
+
+    Attributes:
+        has_modules: Whether the code is modules: not if it is a script, nor if there is none.
     """
 
     version: Version
     deployment: Deployment | None
     alias: str | None
     notes: tuple[str, ...]
+    has_modules: bool = True
 
 
 async def _nothing(*_about: str) -> None:
@@ -298,7 +302,8 @@ class Workers:
             )
         if deploy and metadata.unversioned != NO_CHANGE:
             await self.unversioned.change(target.account_id, target.function, metadata.unversioned)
-        return stored
+        has_modules = bool(version.main_module) and not metadata.is_script
+        return attrs.evolve(stored, has_modules=has_modules)
 
     async def _add(
         self,
