@@ -1,21 +1,30 @@
 """
 How long it takes until something new answers: a deploy, the first request to a function that was
-not loaded, the first request of an account that had no cell, a daemon that starts with many
-functions. Each with a connection of its own.
+not loaded (and beside it the same in the shortest loader that there is), the first request of an
+account that had no cell, a daemon that starts with many functions. Each with a connection of its
+own.
 """
 
+import contextlib
 import http.client
+import socket
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from bench.daemons import Daemon, directory, multiplied, running
+from bench.processes import find_workerd, workerd
 from bench.rounds import spent
 from bench.table import table
 
 STORED: Final = 5000
+DATE: Final = "2026-01-01"
+"""The compatibility date of all functions here: from August on each isolate starts with Node.js's
+modules, which take as long as all the rest."""
 _COLD_CELLS: Final = 8
 _STARTS: Final = 5
 
@@ -61,7 +70,8 @@ def deploys(daemon: Daemon, function: str, times: int) -> tuple[list[float], flo
     for number in range(times):
 
         def deploy(number: int = number) -> None:
-            assert daemon.upload(function, code(number)).status == 200
+            sent = daemon.upload(function, code(number), compatibility_date=DATE)
+            assert sent.status == 200
             assert daemon.function(function).text == str(number)
 
         taken.append(timed(deploy))
@@ -73,24 +83,34 @@ def run(times: int) -> dict[str, Any]:
     """
     Everything.
     """
-    with running() as daemon:
-        daemon.upload("warm", code(0))
+    binary = find_workerd()
+    assert binary is not None  # See `bench.__main__`.
+    with contextlib.ExitStack() as stack:
+        daemon = stack.enter_context(running())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wf-bench-")))
+        bare = stack.enter_context(workerd("bare", binary, folder, loader=True, by_path=True))
+        daemon.upload("warm", code(0), compatibility_date=DATE)
         assert daemon.function("warm").status == 200
         deploys(daemon, "hello", 5)
         deployed, processor = deploys(daemon, "hello", times)
         for number in range(times):
-            daemon.upload(f"cold-{number}", code(number), deploy=True)
-        cold = [timed(partial(daemon.function, f"cold-{number}")) for number in range(times)]
+            daemon.upload(f"cold-{number}", code(number), compatibility_date=DATE)
+        cold, peer = [], []
+        for number in range(times):
+            cold.append(timed(partial(daemon.function, f"cold-{number}")))
+            peer.append(timed(partial(_ask, bare.address, f"/{number}")))
         cells = []
         for number in range(_COLD_CELLS):
             daemon.token, daemon.account = daemon.new_token(f"account-{number}")
-            daemon.upload(f"alone-{number}", code(number))
+            daemon.upload(f"alone-{number}", code(number), compatibility_date=DATE)
             time.sleep(0.3)
             cells.append(timed(partial(daemon.function, f"alone-{number}")))
     return {
         "deploy_to_answer": figures(deployed),
         "deploy_daemon_cpu_ms": round(processor, 2),
         "cold_function": figures(cold),
+        "cold_function_of_bare_loader": figures(peer),
+        "cold function ÷ bare loader": round(statistics.median(cold) / statistics.median(peer), 3),
         "cold_cell": figures(cells),
         "start": _starts(),
     }
@@ -133,6 +153,13 @@ def _until(daemon: Daemon, host: str, path: str) -> None:
             connection.close()
 
 
+def _ask(path: str, target: str) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: bare\r\n\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
 def show(document: dict[str, Any]) -> str:
     """
     For people.
@@ -142,6 +169,7 @@ def show(document: dict[str, Any]) -> str:
     for name, one in (
         ("deploy, until it answers", document["deploy_to_answer"]),
         ("first request to a function that is not loaded", document["cold_function"]),
+        ("the same in a bare loader", document["cold_function_of_bare_loader"]),
         ("first request of an account without a cell", document["cold_cell"]),
         (f"start with {start['functions']} functions, until the API answers", start["api"]),
         ("the same, until a function answers", start["function"]),

@@ -195,12 +195,19 @@ def _connected(address: str) -> socket.socket:
 
 
 @contextlib.contextmanager
-def workerd(name: str, binary: str, directory: Path, *, loader: bool = False) -> Iterator[Target]:
+def workerd(
+    name: str, binary: str, directory: Path, *, loader: bool = False, by_path: bool = False
+) -> Iterator[Target]:
     """
     A Worker on the unix socket of this name: a static one, or behind the shortest Worker that there
     is to load it.
+
+    Args:
+        by_path: It is loaded once for each path that is asked for.
     """
     source = _LOADER.replace("WORKER", json.dumps(HELLO)) if loader else HELLO
+    if by_path:
+        source = source.replace('"hello", (', "new URL(request.url).pathname, (")
     (directory / f"{name}.js").write_text(source)
     config = directory / f"{name}.capnp"
     bound = ', (name = "LOADER", workerLoader = ())' if loader else ""
