@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from tests.runtime.support import ACCOUNT, RealCase, Reply, code, module
 from tests.runtime.test_quiet_real import TALKER as QUIET_TALKER
+from tests.runtime.websocket import echo
 from workerd_faas.domain.model import ModuleKind
 from workerd_faas.domain.routing import Route
 from workerd_faas.runtime.fleet import Fleet
@@ -208,14 +209,33 @@ export default { async fetch(request, env) {
         """
         await self.promote()
         upstream = self.cells.upstream(ROUTE)
+        assert upstream is not None
         slow = Deferred.fromCoroutine(self.ask("/slow"))
         await self.ask("/after")
         await self.cells.function_changed(ACCOUNT, "fn-v", reload=True)
         self.assertEqual((await slow).text, "slow")
         await self.until(lambda: self.events.traces)
         self.assertEqual(self.events.traces[0][2]["logs"][0]["message"], ["after"])
+        await self.until(lambda: upstream.retired)
+
+    async def test_conversations_go_on(self) -> None:
+        """
+        A WebSocket that was opened while its version was promoted goes on after that, and its
+        process with it.
+        """
+        await self.promote()
+        upstream = self.cells.upstream(ROUTE)
         assert upstream is not None
-        self.assertTrue(upstream.retired)
+        upstream.begin("fn-v")
+        answer = await echo(self.reactor, upstream.address, "v", "hello")
+        self.assertEqual(answer, "hello")
+        await self.back()
+        for _ in range(3):
+            await self.many(20)
+            await self.cells.function_changed(ACCOUNT, "fn-v", reload=True)
+        self.assertFalse(upstream.retired)
+        upstream.end()
+        await self.until(lambda: upstream.retired)
 
     async def test_its_process_dies_alone(self) -> None:
         """

@@ -66,7 +66,7 @@ class PromotionTests(SynchronousTestCase):
             most=1,
             room=lambda: self.room,
             place=self._place,
-            leave=lambda slot: self.left.append(slot.key),
+            leave=lambda slot, soon: self.left.append(slot.key),
         )
 
     def _place(self, version: Promoted) -> Slot:

@@ -220,7 +220,7 @@ class Fleet:
         concerned: dict[Slot, None] = {}
         for account_id, (left, reach) in self.rules.follow(policies).items():
             self._promotions.demote(
-                partial(_of_this_account, account_id), "its account has another policy"
+                partial(_of_this_account, account_id), "its account has another policy", soon=True
             )
             for slot in self._of_account(account_id):
                 if slot.account_id is None and left:
@@ -346,9 +346,10 @@ class Fleet:
         found.promoted = version
         return found
 
-    def _leave(self, slot: Slot) -> None:
+    def _leave(self, slot: Slot, soon: bool) -> None:
         for place in self._crowds.members.get(slot.key, [slot]):
-            place.idle_out()
+            if soon or not _has_conversations(place):
+                place.idle_out()
 
     def _new_slot(
         self, key: str, account_id: str | None, sole: str | None, promoted: Promoted | None = None
@@ -556,7 +557,7 @@ class Fleet:
         problem = self.quarantine.refusal(change.function)
         if change.standing is not Standing.FREE:
             self._promotions.demote(
-                lambda each: each.function == change.function, "it is suspected"
+                lambda each: each.function == change.function, "it is suspected", soon=True
             )
         for slot in self._slots.values():
             if slot.sole != change.function:
@@ -601,7 +602,8 @@ class Fleet:
                 self._crowds.leave(slot)
             return
         if self._misplaced(slot):
-            slot.idle_out()
+            if slot.promoted is None or not _has_conversations(slot):
+                slot.idle_out()
         elif slot.in_use(now):
             self._recycle(slot, cell)
         elif now - slot.last_used >= self.options.idle:
@@ -686,6 +688,13 @@ class Fleet:
 
     def _unexpected(self, failure: Failure) -> None:
         self._log.failure("work for a cell", failure=failure)
+
+
+def _has_conversations(slot: Slot) -> bool:
+    """
+    Whether requests are in flight, which may be WebSockets that last for hours.
+    """
+    return slot.current is not None and slot.current.upstream.in_flight > 0
 
 
 def _of_this_account(account_id: str, version: Promoted) -> bool:

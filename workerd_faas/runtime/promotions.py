@@ -48,7 +48,8 @@ class Promotions:
         most: How many versions of one account.
         room: Whether one more process may be started.
         place: Makes a slot for one, or gives the one that it had.
-        leave: Its slot gets nothing any more.
+        leave: Its slot gets nothing any more; whether it has to be over soon, or may finish what it
+            has however long that takes.
         keys: What the slots of those that are ready are called, by version.
     """
 
@@ -57,7 +58,7 @@ class Promotions:
     most: int
     room: Callable[[], bool]
     place: Callable[[Promoted], Slot]
-    leave: Callable[[Slot], None]
+    leave: Callable[[Slot, bool], None]
     keys: dict[str, str] = attrs.Factory(dict)
     _slots: dict[str, Slot] = attrs.Factory(dict)
     _loading: dict[str, str] = attrs.Factory(dict)
@@ -115,14 +116,17 @@ class Promotions:
         self.keys[version_id] = slot.key
         self._log.info("{key} is promoted", key=slot.key)
 
-    def demote(self, which: Callable[[Promoted], bool], reason: str) -> None:
+    def demote(self, which: Callable[[Promoted], bool], reason: str, *, soon: bool = False) -> None:
         """
         These run as others do from now on.
+
+        Args:
+            soon: What their processes have begun must be over soon.
         """
         self._changes += 1
         for version_id, slot in tuple(self._slots.items()):
             if slot.promoted is not None and which(slot.promoted):
-                self._demote(version_id, reason)
+                self._demote(version_id, reason, soon=soon)
 
     def lost(self, slot: Slot, *, asked: bool) -> None:
         """
@@ -165,14 +169,16 @@ class Promotions:
             if now - heat.since > CALM:
                 self._demote(version_id, "it is not called much any more")
 
-    def _demote(self, version_id: str, reason: str, *, pause: bool = False) -> None:
+    def _demote(
+        self, version_id: str, reason: str, *, pause: bool = False, soon: bool = False
+    ) -> None:
         self.keys.pop(version_id, None)
         del self._heat[version_id]
         slot = self._slots.pop(version_id)
         if pause:
             self._wait(version_id)
         self._log.info("{key} is not promoted any more: {reason}", key=slot.key, reason=reason)
-        self.leave(slot)
+        self.leave(slot, soon)
 
     def _wait(self, version_id: str) -> None:
         before = self._pauses.get(version_id)
