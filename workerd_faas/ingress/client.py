@@ -208,7 +208,7 @@ class ClientConnection(asyncio.Protocol):
         """
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
-        self._answer(exchange.request, problem, exchange.ray, exchange.who)
+        self._answer(exchange.request, problem, exchange.ray, exchange.who, exchange)
 
     def response_broken(self) -> None:
         """
@@ -367,9 +367,19 @@ class ClientConnection(asyncio.Protocol):
                 return
         self.resume_reading()
 
-    def _answer(self, request: Request, problem: Problem, ray: bytes, who: Client) -> None:
+    def _answer(
+        self,
+        request: Request,
+        problem: Problem,
+        ray: bytes,
+        who: Client,
+        exchange: Exchange | None = None,
+    ) -> None:
         """
         Answer a request ourselves.
+
+        Args:
+            exchange: What was tried before.
         """
         relay = self._relay
         body = self._reader.body
@@ -397,17 +407,13 @@ class ClientConnection(asyncio.Protocol):
             connection=self.problem_lines + connection,
             head_only=request.is_head,
         )
-        self.transport.write(answer)
         if relay.access_log:
-            relay.answered(
-                ray=ray,
-                client=who,
-                request=request,
-                route=None,
-                status=status_of(problem),
-                sent=len(answer),
-                began=relay.loop.time(),
-            )
+            if exchange is None:
+                self._log(request, who, ray, status_of(problem), len(answer))
+            else:
+                exchange.sent = len(answer)
+                exchange.log(status_of(problem))
+        self.transport.write(answer)
         if keep:
             self._next()
         else:
@@ -417,16 +423,36 @@ class ClientConnection(asyncio.Protocol):
         """
         What comes from this client cannot be passed on; say so if that is still possible.
         """
+        relay = self._relay
         exchange, self._exchange = self._exchange, None
-        if exchange is not None:
+        ray = next(relay.request_ids) if exchange is None else exchange.ray
+        answer = malformed_answer(malformed, ray=ray, date=relay.timers.date_line)
+        if exchange is None:
+            if relay.access_log:
+                self._log(None, self._client, ray, malformed.status, len(answer))
+        elif exchange.answering:
             exchange.client_lost()
-            if exchange.answering:
-                self.cut()
-                return
-        ray = next(self._relay.request_ids) if exchange is None else exchange.ray
-        date = self._relay.timers.date_line
-        self.transport.write(malformed_answer(malformed, ray=ray, date=date))
+            self.cut()
+            return
+        else:
+            exchange.sent = len(answer)
+            exchange.client_lost(malformed.status)
+        self.transport.write(answer)
         self._linger()
+
+    def _log(
+        self, request: Request | None, who: Client, ray: bytes, status: int, sent: int
+    ) -> None:
+        relay = self._relay
+        relay.answered(
+            ray=ray,
+            client=who,
+            request=request,
+            route=None,
+            status=status,
+            sent=sent,
+            began=relay.loop.time(),
+        )
 
     def _end(self) -> None:
         """

@@ -319,7 +319,7 @@ class Exchange:
             data = self._head(response) + body
         self.sent = len(data)
         if relay.access_log:
-            self._log(self._status)  # First, so that who has the answer finds it in the log.
+            self.log(self._status)  # First, so that who has the answer finds it in the log.
         self._client.transport.write(data)
         self._end(reusable=reusable)
 
@@ -346,7 +346,7 @@ class Exchange:
             reusable: The upstream's connection can be used again.
         """
         if self._relay.access_log:
-            self._log(self._status)
+            self.log(self._status)
         self._end(reusable=reusable)
 
     def _end(self, *, reusable: bool) -> None:
@@ -388,7 +388,7 @@ class Exchange:
         self._over = True
         connection.surrender()
         if self._relay.access_log:
-            self._log(response.status)
+            self.log(response.status)
         date = b"" if response.has_date else self._relay.timers.date_line
         open_tunnel(
             self._relay,
@@ -491,19 +491,22 @@ class Exchange:
         assert self._upstream is not None  # It was its response.
         self._report(self._upstream, reason)
         if self.answering:
-            self.client_lost()
+            self.client_lost(502)  # Whatever it began with, it is no answer.
             self._client.response_broken()
         else:
             self._fail(failed() if malformed is None else unfit(malformed))
 
-    def client_lost(self) -> None:
+    def client_lost(self, status: int = 499) -> None:
         """
-        The client is gone: so is whatever is done for it.
+        The client is gone, or has been refused: so is whatever is done for it.
+
+        Args:
+            status: What the access log is to say.
         """
         if not self._over:
             self._let_go(reusable=False)
             if self._relay.access_log:
-                self._log(499)
+                self.log(status)
 
     def time_out(self) -> None:
         """
@@ -551,7 +554,10 @@ class Exchange:
             self._withdraw()
             self._withdraw = None
 
-    def _log(self, status: int) -> None:
+    def log(self, status: int) -> None:
+        """
+        Write the access log.
+        """
         self._relay.answered(
             ray=self.ray,
             client=self.who,

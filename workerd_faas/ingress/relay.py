@@ -51,6 +51,13 @@ def request_ids() -> Iterator[bytes]:
             yield digits[at : at + 16]
 
 
+def _shown(host: bytes) -> str:
+    """
+    For the log, which may be read on a terminal: bytes outside ASCII could be commands to it.
+    """
+    return host.decode("ascii", "backslashreplace")
+
+
 class Connected(Protocol):
     """
     One client's connection, in whatever state.
@@ -243,7 +250,7 @@ class Relay:
             self._log.error(
                 "request {ray} for {host}: {upstream}: {reason}",
                 ray=ray.decode("ascii"),
-                host=host.decode("latin-1"),
+                host=_shown(host),
                 upstream=upstream,
                 reason=reason,
             )
@@ -273,7 +280,7 @@ class Relay:
         *,
         ray: bytes,
         client: Client,
-        request: Request,
+        request: Request | None,
         route: Route | None,
         status: int,
         sent: int,
@@ -281,9 +288,16 @@ class Relay:
     ) -> None:
         """
         Write the access log.
+
+        Args:
+            request: None: it could not be read.
         """
-        id_, method, host = ray.decode("ascii"), request.method.decode("latin-1"), request.host
-        asked, target = host.decode("latin-1"), request.target.partition(b"?")[0].decode("latin-1")
+        id_ = ray.decode("ascii")
+        if request is None:
+            method, asked, target = "-", "-", ""
+        else:
+            method, asked = request.method.decode("ascii"), _shown(request.host)
+            target = request.target.partition(b"?")[0].decode("ascii")
         seconds = round(self.loop.time() - began, 6)
         # Made here and not by the logger, which takes longer for it than the relay for a request.
         line = f"{id_} {client.key} {method} {asked}{target} {status} {sent} bytes in {seconds} s"
