@@ -364,6 +364,14 @@ DIFFERENCES: Final = (
     ),
     Difference(
         subject="requests",
+        what=("quotes and angles in a query",),
+        title="`\"`, `<`, `>` and bytes outside ASCII in a URL",
+        here="percent-encoded, as URL parsers do it",
+        there="400 `invalid URI` for most of them",
+        why="no URI has them, but clients send what was typed",
+    ),
+    Difference(
+        subject="requests",
         what=("hop-by-hop fields",),
         title="fields that `Connection` names",
         here="removed",

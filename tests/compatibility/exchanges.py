@@ -36,6 +36,7 @@ REQUESTS: Final = (
     Exchange("an escaped path", "/seen/%C3%A9/%2F/a%20b"),
     Exchange("dots in a path", "/seen/x/../y/./z"),
     Exchange("two slashes", "/seen//x"),
+    Exchange("quotes and angles in a query", '/seen?a="<b>"'),
     Exchange("a long path", "/seen/" + "x" * 4000),
     Exchange("POST", "/seen", "POST", (), b"hello"),
     Exchange("POST without a body", "/seen", "POST", (), b""),
