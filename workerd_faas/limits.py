@@ -20,6 +20,7 @@ def relay_limits(limits: FunctionLimits) -> RelayLimits:
     """
     return RelayLimits(
         first_byte_seconds=limits.response_timeout,
+        keep_alive_seconds=limits.keep_alive,
         body_bytes=limits.request_body,
         response_head_bytes=limits.response_header,
     )

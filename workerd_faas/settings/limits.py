@@ -74,6 +74,15 @@ LIMIT_SETTINGS: Final = (
     ),
     Setting(
         group=_LIMITS,
+        name="KEEP_ALIVE_TIMEOUT",
+        meaning="How long a connection without a request is kept; longer than a load balancer in "
+        "front keeps its own to here, or it sends requests on connections that are just ending",
+        read=values.duration,
+        default="75s",
+        example="620s",
+    ),
+    Setting(
+        group=_LIMITS,
         name="MAX_REQUEST_BODY",
         meaning="How large the body of a request to a function may be; it is passed on as it comes",
         read=values.size,
@@ -148,6 +157,7 @@ class FunctionLimits:
     account_site_size: int | None
     account_site_files: int | None
     response_timeout: float
+    keep_alive: float
     request_body: int | None
     response_header: int
     cell_cpu: float | None
@@ -199,6 +209,7 @@ def function_limits(read: Mapping[str, Any]) -> FunctionLimits:
         account_site_size=read["ACCOUNT_SITE_SIZE"],
         account_site_files=read["ACCOUNT_SITE_FILES"],
         response_timeout=read["RESPONSE_TIMEOUT"],
+        keep_alive=read["KEEP_ALIVE_TIMEOUT"],
         request_body=read["MAX_REQUEST_BODY"],
         response_header=read["MAX_RESPONSE_HEADER"],
         cell_cpu=read["CELL_CPU"],
