@@ -5,6 +5,7 @@ import json
 import warnings
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import jwt
 
@@ -13,6 +14,7 @@ from tests.oidc.provider import FIRST_KEY
 from workerd_faas.domain.credentials import CredentialKind, write_credential
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.oauth import SCOPES
+from workerd_faas.usecases.identity import machine_tokens
 from workerd_faas.usecases.identity.keys import Keys
 
 
@@ -374,6 +376,23 @@ class UserRoutesTests(WorldCase):
             "POST", "/user/tokens", secret, json={"name": "child", "expires_on": later}
         )
         self.assertEqual(refused.status, 400)
+
+    async def test_an_account_has_so_many_tokens(self) -> None:
+        """
+        One more is a 400 that says what to do, and after a revocation there is room again.
+        """
+        world = await self.world()
+        secret, _ = await self.operator_token(world)
+        with mock.patch.object(machine_tokens, "MAX_TOKENS", 3):
+            made = [
+                await world.api("POST", "/user/tokens", secret, json={"name": "more"})
+                for _ in range(3)
+            ]
+            self.assertEqual([answer.status for answer in made], [200, 200, 400])
+            self.assertIn("revoke", made[2].document["errors"][0]["message"])
+            await world.api("DELETE", f"/user/tokens/{made[0].result['id']}", secret)
+            again = await world.api("POST", "/user/tokens", secret, json={"name": "more"})
+            self.assertEqual(again.status, 200)
 
     async def test_a_tokens_name_is_text(self) -> None:
         """

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import attrs
 from twisted.logger import Logger
@@ -14,6 +15,9 @@ from workerd_faas.domain.model import Account, Principal
 from workerd_faas.domain.permissions import EVERYTHING, Permissions
 from workerd_faas.usecases import ports
 from workerd_faas.usecases.identity.ports import IdentityStore
+
+MAX_TOKENS: Final = 1000
+"""Of one account, expired ones included, since these are listed too; not for the operator."""
 
 
 @attrs.frozen
@@ -61,6 +65,11 @@ class MachineTokens:
         if expires_at is not None and expires_at <= now:
             raise Problem(kind=Kind.BAD_REQUEST, message="expires_on must be in the future.")
         (account, *_) = principal.accounts
+        if len(await self.store.tokens([account.id])) >= MAX_TOKENS:
+            raise Problem(
+                kind=Kind.BAD_REQUEST,
+                message=f"Your account has {MAX_TOKENS} API tokens already: revoke some.",
+            )
         user: User | None = None
         if principal.by_token:
             parent = await self.store.token_by_id(principal.credential)
