@@ -95,6 +95,19 @@ class UploadTests(PlatformTestCase):
         serving = self.routes.resolve("hello", None, 0).version_id
         self.assertEqual(deployments[0]["versions"], [{"version_id": serving, "percentage": 100}])
 
+    async def test_of_accounts_that_want_a_name_at_once_one_gets_it(self) -> None:
+        """
+        All uploads of the first are stored, and those of the other are told that it is taken.
+        """
+        uploads = [
+            Deferred.fromCoroutine(self.upload("/hello", bearer=bearer))
+            for bearer in ("alice", "bob") * 4
+        ]
+        answers = await gatherResults(uploads)
+        self.assertEqual(sorted(answer.status for answer in answers), [200] * 4 + [403] * 4)
+        refused = {answer.error[1] for answer in answers if answer.status == 403}
+        self.assertEqual(refused, {10012})
+
     async def test_an_upload_can_name_an_alias(self) -> None:
         """
         `workers/alias` sets the alias in the same step.

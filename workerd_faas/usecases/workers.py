@@ -289,6 +289,7 @@ class Workers:
             )
 
     async def _store(self, target: Target, upload: Upload, *, source: str, deploy: bool) -> Stored:
+        self._check_owner(target)  # somebody may have come first while this waited for its turn
         metadata = upload.metadata
         refers = metadata.inherit or metadata.keep or metadata.keep_assets
         newest = await self._newest(target) if refers else None
