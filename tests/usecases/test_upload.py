@@ -119,6 +119,16 @@ def test_a_main_module_of_another_kind_is_refused() -> None:
     assert problem(("index.js", "text/x-python", b"")).kind is Kind.UNSUPPORTED
 
 
+def test_the_flag_of_python_workers_is_refused_by_what_it_means() -> None:
+    """
+    Also with a main module in JavaScript, for which workerd has an internal error only.
+    """
+    for flag in ("python_workers", "python_workers_20250116"):
+        found = problem(INDEX, compatibility_flags=[flag])
+        assert found.kind is Kind.UNSUPPORTED
+        assert "Python Workers" in found.message
+
+
 def test_metadata_must_be_there_and_is_no_module() -> None:
     """
     An upload without a metadata part is refused; a module called metadata.json is a module.

@@ -62,6 +62,8 @@ def read_upload(parts: Sequence[tuple[str, str | None, bytes]], limits: UploadLi
         return Upload(metadata=metadata, modules=())
     main = normalise_module_name(metadata.main_module)
     _check_main(main, {module.name: module for module in modules}, metadata.is_script)
+    if any(flag.startswith("python_workers") for flag in metadata.compatibility_flags):
+        raise _no_python()
     _check_parts(metadata.bindings, {module.name for module in modules})
     return Upload(metadata=attrs.evolve(metadata, main_module=main), modules=modules)
 
@@ -204,11 +206,7 @@ def _check_main(main: str, modules: Mapping[str, Module], is_script: bool) -> No
             f"  The metadata names it as the main module, but the upload has no such part.",
         )
     if module.kind in {ModuleKind.PYTHON, ModuleKind.PYTHON_REQUIREMENT}:
-        raise Problem(
-            kind=Kind.UNSUPPORTED,
-            message="Python Workers need Pyodide, which is not part of the workerd binary: "
-            "they are not supported yet.",
-        )
+        raise _no_python()
     wanted = ModuleKind.COMMONJS if is_script else ModuleKind.ESM
     if module.kind is not wanted:
         what = "'body_part' names a script" if is_script else "it must be an ES module"
@@ -217,3 +215,11 @@ def _check_main(main: str, modules: Mapping[str, Module], is_script: bool) -> No
             message=f"The main module {main!r} was sent as {CONTENT_TYPE_OF[module.kind]}; "
             f"{what}: {CONTENT_TYPE_OF[wanted]}.",
         )
+
+
+def _no_python() -> Problem:
+    return Problem(
+        kind=Kind.UNSUPPORTED,
+        message="Python Workers need Pyodide, which is not part of the workerd binary: "
+        "they are not supported yet.",
+    )
