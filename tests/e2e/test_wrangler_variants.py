@@ -219,7 +219,7 @@ def test_triggers_of_the_command_line(project: Project) -> None:
         (
             (),
             {"workflows": [{"binding": "W", "name": "w", "class_name": "Flow"}]},
-            "Workflows are not supported",
+            "The binding 'W'",
         ),
         (
             (),
@@ -228,8 +228,11 @@ def test_triggers_of_the_command_line(project: Project) -> None:
         ),
         (
             (),
-            {"durable_objects": {"bindings": [{"name": "COUNTERS", "class_name": "Counter"}]}},
-            "COUNTERS",
+            {
+                "durable_objects": {"bindings": [{"name": "COUNTERS", "class_name": "Counter"}]},
+                "migrations": [{"tag": "v1", "new_sqlite_classes": ["Counter"]}],
+            },
+            "The binding 'COUNTERS'",
         ),
     ],
 )

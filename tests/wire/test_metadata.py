@@ -106,6 +106,17 @@ def test_other_bindings_are_refused_by_name(kind: Any) -> None:
     assert "'MINE'" in found.message
 
 
+def test_a_binding_is_named_before_what_comes_with_it() -> None:
+    """
+    An upload that binds a Durable Object and brings its migrations is refused by the binding.
+    """
+    migrations = {"new_tag": "v1", "steps": [{"new_sqlite_classes": ["Counter"]}]}
+    binding = {"name": "MINE", "type": "durable_object_namespace", "class_name": "Counter"}
+    found = problem({"main_module": "a.js", "bindings": [binding], "migrations": migrations})
+    assert found.kind is Kind.UNSUPPORTED
+    assert "'MINE'" in found.message
+
+
 @pytest.mark.parametrize(
     "key",
     ["assets", "migrations", "exports", "containers", "limits"],

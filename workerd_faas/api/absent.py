@@ -1,7 +1,10 @@
 """What Wrangler may ask for that this server does not have, refused by its name."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
+
+from workerd_faas.domain.errors import Kind, Problem
 
 _OWN_HOST: Final = (
     "Routes and custom domains are not supported: a function always answers at its own host, "
@@ -17,6 +20,8 @@ _PREVIEWS: Final = (
     "`wrangler preview` is not supported on this server: `wrangler versions upload` makes a "
     "version with a host of its own, and `--preview-alias <name>` gives it a name."
 )
+
+_WORKFLOW: Final = re.compile(r"(?:/client/v4)?/accounts/[^/]+/workflows/[^/]+")
 
 _BY_AREA: Final[Mapping[str, str]] = {
     "agent-memory": "Agent Memory is",
@@ -47,10 +52,20 @@ _BY_AREA: Final[Mapping[str, str]] = {
 """By the segment of a path that follows `/accounts/<account>` or `/accounts/<account>/workers`."""
 
 
-def absent(path: str) -> str | None:
+def absent(path: str) -> Problem | None:
     """
-    What to say of a path that leads nowhere because we do not have what it is about.
+    What to answer on a path that leads nowhere because we do not have what it is about.
     """
+    message = _message(path)
+    if message is None:
+        return None
+    # A deploy with a workflow asks first whether there is one of that name. That there is none lets
+    # it go on to its upload, which is refused by the name of the binding.
+    kind = Kind.WORKFLOW_NOT_FOUND if _WORKFLOW.fullmatch(path) else Kind.ABSENT
+    return Problem(kind=kind, message=message)
+
+
+def _message(path: str) -> str | None:
     segments = path.removeprefix("/client/v4").strip("/").split("/")
     if segments[0] == "zones":
         return _OWN_HOST

@@ -126,11 +126,9 @@ class Api:
                 kind=Kind.METHOD_NOT_ALLOWED, message=f"This path takes only: {allowed}."
             )
         elif isinstance(error, NotFound):
-            what = absent(request.path.decode("ascii", "replace"))
-            if what is not None:
-                problem = Problem(kind=Kind.ABSENT, message=what)
-            else:
-                problem = Problem(kind=Kind.NOT_FOUND, message="There is no such path in this API.")
+            problem = absent(request.path.decode("ascii", "replace")) or Problem(
+                kind=Kind.NOT_FOUND, message="There is no such path in this API."
+            )
         else:
             problem = Problem(kind=Kind.BAD_REQUEST, message="The request cannot be understood.")
         return answer_problem(request, problem)

@@ -36,6 +36,7 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.DEPLOYMENT_INVALID: (400, 10011),
     Kind.TARGET_NOT_FOUND: (400, 10143),
     Kind.GRANT_NOT_FOUND: (404, 10144),
+    Kind.WORKFLOW_NOT_FOUND: (404, 10200),
     Kind.INVALID_SCHEDULE: (400, 10100),
     Kind.NAME_TAKEN: (403, 10012),
     Kind.BINDING_NOT_FOUND: (404, 10056),
@@ -74,8 +75,8 @@ STATUS_AND_CODE: Final[Mapping[Kind, tuple[int, int]]] = {
     Kind.INTERNAL: (500, 10500),
 }
 """
-Wrangler acts on 1000, 9109, 10000, 10007, 10021, 10027, 10057, 10090, 10215, 10220 and 10222; the
-others it only prints.
+Wrangler acts on 1000, 9109, 10000, 10007, 10021, 10027, 10057, 10090, 10200, 10215, 10220 and
+10222; the others it only prints.
 """
 
 

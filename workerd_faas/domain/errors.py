@@ -46,6 +46,7 @@ class Kind(enum.Enum):
     DEPLOYMENT_INVALID = "deployment_invalid"
     TARGET_NOT_FOUND = "target_not_found"
     GRANT_NOT_FOUND = "grant_not_found"
+    WORKFLOW_NOT_FOUND = "workflow_not_found"
     INVALID_SCHEDULE = "invalid_schedule"
     NAME_TAKEN = "name_taken"
     # Storage.

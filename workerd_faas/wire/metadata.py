@@ -122,8 +122,9 @@ def parse_metadata(data: bytes, *, max_bytes: int, max_depth: int, max_flags: in
         raise _invalid(f"must be a JSON object: {refused}") from None
     if not isinstance(document, dict):
         raise _invalid("must be a JSON object")
-    _refuse_unsupported(document)
+    # First: who binds a Durable Object has migrations as well, and is told of the binding.
     bindings, inherit = _bindings(document.get("bindings", []))
+    _refuse_unsupported(document)
     annotations = _annotations(document.get("annotations"))
     alias = annotations.get("workers/alias")
     assets = None if document.get("assets") is None else parse_assets(document["assets"])
