@@ -197,6 +197,42 @@ def test_filters(
             tail_.interrupt()
 
 
+def test_a_client_that_has_gone_is_told(dev: Daemon, tmp_path: Path) -> None:
+    """
+    A request whose client goes away before the function has answered ends as canceled, and others
+    do not.
+    """
+    code = """
+      let begun = 0;
+      export default {
+        async fetch(request) {
+          if (request.url.endsWith("/begun")) return new Response(begun);
+          begun++;
+          await new Promise((done) => setTimeout(done, 60_000));
+          return new Response("never");
+        },
+      };
+    """
+    settings = {"name": "left", "main": "index.js", "compatibility_date": "2026-11-01"}
+    directory = tmp_path / "left"
+    directory.mkdir()
+    (directory / "index.js").write_text(code)
+    (directory / "wrangler.jsonc").write_text(json.dumps(settings))
+    wrangler(directory, environment(tmp_path / "home", dev), "deploy")
+    with (
+        tailing(directory, dev, "--status", "canceled", name="canceled") as canceled,
+        tailing(directory, dev, "--status", "ok", name="others") as others,
+    ):
+        until_watched(dev, 2, "left")
+        with dev.connection() as client:
+            client.sendall(f"GET /slow HTTP/1.1\r\nHost: left.{dev.base_domain}\r\n\r\n".encode())
+            until(lambda: dev.function("left", "/begun").text == "1", "it has begun")
+        (event,) = canceled.until_documents(1)
+        assert event["event"]["request"]["url"].endswith("/slow")
+        assert event["outcome"] == "canceled"
+        assert others.until_documents(1)[0]["event"]["request"]["url"].endswith("/begun")
+
+
 @pytest.mark.parametrize("program", ["wrangler", "wrkst"])
 def test_one_version_is_watched(program: str, project: Path, dev: Daemon, tmp_path: Path) -> None:
     """

@@ -73,6 +73,27 @@ def test_whatever_a_cell_says_becomes_an_event_or_is_refused(
     with_stacks(event, str.upper)
 
 
+def test_a_request_without_a_response_was_canceled() -> None:
+    """
+    workerd's `ok` of a request that got no response is `canceled`, but for a WebSocket's, which
+    never has one, and for events that are no requests.
+    """
+    answered = trace()["event"]
+    request = answered["request"]
+    socket = {**request, "headers": {**request["headers"], "upgrade": "websocket"}}
+    for event, outcome in (
+        (answered, "ok"),
+        ({"request": request}, "canceled"),
+        ({"request": request, "response": None}, "canceled"),
+        ({"request": socket}, "ok"),
+        ({"request": {**request, "headers": {}}}, "ok"),
+        ({"cron": "* * * * *", "scheduledTime": NOW}, "ok"),
+        (None, "ok"),
+    ):
+        assert invocation(event=event).outcome == outcome, event
+    assert invocation(event={"request": request}, outcome="exception").outcome == "exception"
+
+
 def test_a_long_report_loses_its_last_lines() -> None:
     """
     What is over the bound is cut off at the end, and the event says so.

@@ -95,7 +95,7 @@ def read_invocation(route: Route, trace: Mapping[str, Any], *, ended: Any, now: 
     logs = [_log(each) for each in _objects(trace.get("logs"), MAX_LINES)]
     exceptions = [_exception(each) for each in _objects(trace.get("exceptions"), MAX_EXCEPTIONS)]
     document: dict[str, Any] = {
-        "outcome": _identifier(trace.get("outcome")) or "unknown",
+        "outcome": _outcome(trace),
         "scriptName": route.function,
         "scriptVersion": {"id": route.version_id},
         "entrypoint": _name(trace.get("entrypoint"), None),
@@ -255,6 +255,22 @@ def _thrown(error: dict[str, Any]) -> dict[str, Any]:
     if isinstance(error.get("stack"), str):
         made["stack"] = error["stack"]
     return made
+
+
+def _outcome(trace: Mapping[str, Any]) -> str:
+    """
+    How it ended. workerd calls it `ok` also if the client had gone before there was a response;
+    the only other event of a request without one is that of a WebSocket.
+    """
+    outcome = _identifier(trace.get("outcome")) or "unknown"
+    event = trace.get("event")
+    if outcome != "ok" or not isinstance(event, dict) or event.get("response") is not None:
+        return outcome
+    request = event.get("request")
+    headers = request.get("headers") if isinstance(request, dict) else None
+    # A report that had to be cut has none of the headers.
+    told = isinstance(headers, dict) and headers and "upgrade" not in headers
+    return "canceled" if told else outcome
 
 
 def _event(event: dict[str, Any]) -> dict[str, Any]:
