@@ -27,6 +27,13 @@ export default { fetch() {
   for (;;) all.push("s".repeat(1e6) + Math.random()), all.at(-1).charCodeAt(5);
 } }
 """
+NATIVE = """
+export default { fetch() {
+  const bytes = new Uint8Array(40 << 20);
+  for (let at = 0; at < bytes.length; at += 2) bytes.set([0xc3, 0xa4], at);
+  return new Response(new TextDecoder().decode(bytes).length);
+} }
+"""
 LATER = """
 export default { fetch(request, env, ctx) {
   ctx.waitUntil(scheduler.wait(50).then(() => { for (;;); }));
@@ -107,6 +114,7 @@ def standing(daemon: Daemon, function: str) -> str:
         ("microtasks", MICROTASKS, "cpu"),
         ("crash", CRASH, "crash"),
         ("heap", HEAP, "memory"),
+        ("native", NATIVE, "memory"),
     ],
 )
 def test_it_is_quarantined_and_others_go_on(

@@ -8,7 +8,9 @@ from workerd_faas.domain.termination import Termination
 from workerd_faas.runtime.cell import Cause, Death
 
 MEMORY_WORDS: Final = re.compile(
-    r"out of memory|heap limit|bad_alloc|mmap|allocation fail|allocate memory|Last few GCs", re.I
+    r"out of memory|heap limit|bad_alloc|mmap|allocation fail|allocate memory|Unable to allocate"
+    r"|Last few GCs",
+    re.I,
 )
 """What V8, tcmalloc and workerd say when an allocation fails."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +192,12 @@ def listening_socket(line: bytes) -> str | None:
 _EVICTION: Final = ("script terminated for unknown reasons", "stack: ")
 """workerd's two lines for each eviction that the router asks for: not worth a word."""
 
+_OUT_OF_MEMORY: Final = re.compile(r"Unable to allocate \d+ \(new failed\)")
+"""
+The allocator's last word. A hundred lines of statistics follow, which would push it out of what is
+kept, and the process aborts.
+"""
+
 
 class WorkerdProcess(ProcessProtocol):
     """
@@ -209,6 +216,7 @@ class WorkerdProcess(ProcessProtocol):
         self._control = LineSplitter()
         self._errors = LineSplitter()
         self._allowance = Allowance(per_second=5, burst=50)
+        self._said_all = False
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         if childFD == CONTROL_FD:
@@ -222,8 +230,11 @@ class WorkerdProcess(ProcessProtocol):
 
     def _said(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace")
-        if any(known in text for known in _EVICTION):
+        if self._said_all or any(known in text for known in _EVICTION):
             return
+        last_word = _OUT_OF_MEMORY.match(text)
+        if last_word is not None:
+            text, self._said_all = last_word[0], True
         if self._allowance.take(self._seconds()):
             refused = self._allowance.take_refused()
             if refused:
