@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.limits import LARGE_CODE
 from workerd_faas.domain.model import Reach, Split
 from workerd_faas.domain.routing import FunctionRoutes, Route, RoutingTable, sticky_position
 
@@ -158,6 +159,28 @@ def test_changes_show_at_once() -> None:
     routes.removed("new")
     assert routes.owner("new") is None
     assert kind(routes, "new", None) is Kind.FUNCTION_NOT_FOUND
+
+
+def test_functions_with_large_code_are_known() -> None:
+    """
+    A function with a version of 16 MiB is among the large ones until it is removed or the store no
+    longer says so.
+    """
+    routes = RoutingTable()
+    large = routes.large
+    routes.version_added("acc", "small", ONE, size=LARGE_CODE - 1)
+    routes.version_added("acc", "big", TWO, size=LARGE_CODE)
+    routes.version_added("acc", "big", THREE, size=1)
+    assert large == {"big"}
+    routes.removed("big")
+    assert large == set()
+    stored = FunctionRoutes(
+        function="stored", account_id="acc", splits=(), aliases={}, versions=[ONE], large=True
+    )
+    routes.load([stored])
+    assert large == {"stored"}
+    routes.load([])
+    assert large == set()
 
 
 @given(st.binary(max_size=50))

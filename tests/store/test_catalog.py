@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.limits import LARGE_CODE
 from workerd_faas.domain.model import (
     Binding,
     BindingKind,
@@ -167,6 +168,17 @@ class SQLCatalogTests(TestCase):
         (routes,) = await catalog.routes()
         self.assertEqual(routes.splits, later.splits)
         self.assertEqual(set(routes.versions), {one.id, two.id})
+
+    async def test_functions_with_large_code_are_known(self) -> None:
+        """
+        Routes say of a function whether one of its versions has large code.
+        """
+        catalog = await self.made()
+        await catalog.add_version(version("small"))
+        await catalog.add_version(attrs.evolve(version("big"), size=LARGE_CODE))
+        await catalog.add_version(version("big"))
+        found = {routes.function: routes.large for routes in await catalog.routes()}
+        self.assertEqual(found, {"small": False, "big": True})
 
     async def test_a_deployment_names_versions_of_its_function_only(self) -> None:
         """

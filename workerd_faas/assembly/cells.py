@@ -73,6 +73,7 @@ class CellParts:
             doors=storage.doors,
             points=self.points,
             walls=ground.walls,
+            large=ground.routes.large,
             options=fleet_options(settings),
         )
         self.custody = keep_custody(self.fleet, ground.routes)
@@ -102,7 +103,9 @@ class CellParts:
             reactor=ground.reactor,
             binary=workerd,
             directory=ground.made("c"),
-            options=CheckOptions(load=settings.check_timeout),
+            options=CheckOptions(
+                load=settings.check_timeout, memory_of_large=self.fleet.options.memory
+            ),
             walls=ground.walls,
         )
         self.restarts = CellRestarts(fleet=self.fleet, state=storage.cells, checks=self.checks)

@@ -34,6 +34,12 @@ class UploadLimits:
         return 2 * self.code + self.metadata + self.modules * 2048
 
 
+LARGE_CODE = 16 * MIB
+"""
+From so many bytes on, code takes so much of a process's memory when it is loaded that it must not
+find others there: each version of its function runs in a process of its own.
+"""
+
 MAX_ALIASES = 1000
 """Of one function."""
 

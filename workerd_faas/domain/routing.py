@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.limits import LARGE_CODE
 from workerd_faas.domain.model import OPEN, Reach, Split
 from workerd_faas.domain.names import is_version_prefix
 
@@ -28,6 +29,9 @@ class Route:
 class FunctionRoutes:
     """
     Everything stored about a function that routing needs: what the store gives at start.
+
+    Attributes:
+        large: Whether a version has `limits.LARGE_CODE`.
     """
 
     function: str
@@ -36,6 +40,7 @@ class FunctionRoutes:
     aliases: Mapping[str, str]
     versions: Iterable[str]
     reach: Reach = OPEN
+    large: bool = False
 
 
 @attrs.define(eq=False)
@@ -63,10 +68,12 @@ class RoutingTable:
     Attributes:
         changes: Goes up with every change: as long as it stays, so do all answers, but for
             `resolve` where a deployment has shares.
+        large: The functions that have a version with `limits.LARGE_CODE`.
     """
 
     _functions: dict[str, _Entry] = attrs.Factory(dict)
     changes: int = attrs.field(default=0, init=False)
+    large: set[str] = attrs.field(factory=set, init=False)
     _followers: list[Callable[[str], None]] = attrs.Factory(list)
 
     def follow(self, follower: Callable[[str], None]) -> None:
@@ -81,18 +88,28 @@ class RoutingTable:
         """
         self.changes += 1
         self._functions = {}
+        self.large.clear()
         for each in functions:
+            if each.large:
+                self.large.add(each.function)
             entry = self._functions[each.function] = _Entry(each.account_id, reach=each.reach)
             entry.versions = sorted(each.versions)
             for alias, version_id in each.aliases.items():
                 entry.aliases[alias] = Route(each.account_id, each.function, version_id)
             self.deployed(each.function, each.splits)
 
-    def version_added(self, account_id: str, function: str, version_id: str) -> None:
+    def version_added(
+        self, account_id: str, function: str, version_id: str, *, size: int = 0
+    ) -> None:
         """
         A version was stored; the function comes to be with its first one.
+
+        Args:
+            size: Bytes of its code.
         """
         self.changes += 1
+        if size >= LARGE_CODE:
+            self.large.add(function)
         entry = self._functions.setdefault(function, _Entry(account_id))
         position = bisect.bisect_left(entry.versions, version_id)
         if entry.versions[position : position + 1] != [version_id]:
@@ -158,6 +175,7 @@ class RoutingTable:
         """
         self.changes += 1
         self._functions.pop(function, None)
+        self.large.discard(function)
         self._tell(function)
 
     def _tell(self, function: str) -> None:

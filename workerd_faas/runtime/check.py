@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IProcessTransport
 from twisted.logger import Logger
 
 from workerd_faas.domain.errors import Kind, Problem
+from workerd_faas.domain.limits import LARGE_CODE
 from workerd_faas.domain.model import CheckReport, Code
 from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime import javascript, leftovers, verdict
@@ -49,6 +50,9 @@ class CheckOptions:
         load: CPU time that loading may take; thrice that in wall time, for a busy machine. Each 32
             MiB of code have a second more.
         memory: What loading may allocate.
+        large: Code of so many bytes is loaded in a process like those that it would run in: it must
+            fit there, and needs more than others.
+        memory_of_large: What loading it may allocate: what a function cell has.
         at_once: How many checks run at once.
         queue: How many may wait for their turn.
         kept: How many processes wait for the next upload of the account that had the last one.
@@ -59,6 +63,8 @@ class CheckOptions:
 
     load: float = 1.0
     memory: int = 192 * MIB
+    large: int = LARGE_CODE
+    memory_of_large: int = 256 * MIB
     at_once: int = 2
     queue: int = 32
     kept: int = 4
@@ -184,7 +190,8 @@ class CheckCells:
             self._turns.release()
 
     async def _check(self, document: bytes, account_id: str) -> CheckReport:
-        kept = self._kept.take(account_id)
+        large = len(document) >= self.options.large
+        kept = None if large else self._kept.take(account_id)
         if kept is not None:
             try:
                 report = await self._check_in(kept, document, account_id)
@@ -194,10 +201,10 @@ class CheckCells:
                 if report is not None:
                     return report
         for _ in range(_ATTEMPTS):
-            bench = self._take()
+            bench = self._take(large)
             try:
                 await bench.started()
-                report = await self._check_in(bench, document, account_id)
+                report = await self._check_in(bench, document, "" if large else account_id)
             finally:
                 self._make_spare_soon()
             if report is not None:
@@ -263,28 +270,30 @@ class CheckCells:
             self._log.error("the check cell answered nonsense: {error}", error=str(error))
             raise _unavailable("The upload could not be checked.") from error
 
-    def _take(self) -> CheckProcess:
+    def _take(self, large: bool) -> CheckProcess:
         if self._stopped:
             raise _unavailable("The platform is stopping.")
+        if large:
+            return self._make(large=True)
         spare, self._spare = self._spare, None
         if spare is not None and spare.death is None:
             return spare
         return self._make()
 
-    def _make(self) -> CheckProcess:
+    def _make(self, *, large: bool = False) -> CheckProcess:
         self._made += 1
         directory = self.directory / f"k{self._made}"
         listen = directory / _LISTEN
         launch = Launch(
             binary=self.binary,
             directory=directory,
-            memory=self.options.memory,
+            memory=self.options.memory_of_large if large else self.options.memory,
             connect=False,
             landlock=self.walls.landlock,
             seccomp=self.walls.seccomp,
             bwrap=self.walls.bwrap,
         )
-        config = render_check_cell(CheckCell(listen=_LISTEN, modules=self._sources))
+        config = render_check_cell(CheckCell(listen=_LISTEN, modules=self._sources, collects=large))
 
         def start_process(process: ProcessOwner) -> IProcessTransport:
             directory.mkdir(mode=0o700)

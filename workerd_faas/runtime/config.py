@@ -92,10 +92,14 @@ class FunctionCell:
 class CheckCell:
     """
     What a cell that checks one upload is made of: no network, nobody to talk to.
+
+    Attributes:
+        collects: Whether it collects garbage as function cells do, and starts later therefore.
     """
 
     listen: Path
     modules: tuple[tuple[str, str], ...]
+    collects: bool = False
 
 
 def render_function_cell(cell: FunctionCell) -> str:
@@ -151,8 +155,11 @@ def render_check_cell(cell: CheckCell) -> str:
     """
     services = [_worker(cell.modules, ['(name = "LOADER", workerLoader = ())']), _network(NOTHING)]
     # With any flag of V8 workerd cannot use what it has compiled beforehand, and each isolate
-    # starts later by a fifth. A process that answers requests needs them; this one does not.
-    return _config(services, [_socket(SOCKET_NAME, cell.listen, "main")], "")
+    # starts later by a fifth. A process that answers requests needs them; this one does not, unless
+    # it is to do with as much memory as those have.
+    return _config(
+        services, [_socket(SOCKET_NAME, cell.listen, "main")], COLLECTING if cell.collects else ""
+    )
 
 
 def _config(services: Iterable[str], sockets: Iterable[str], flags: str) -> str:

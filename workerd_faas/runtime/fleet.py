@@ -2,7 +2,7 @@
 All function cells: one slot per tenant, started at its first request, stopped when idle.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +30,7 @@ from workerd_faas.runtime.promoted import Promoted
 from workerd_faas.runtime.promotions import Promotions, hot
 from workerd_faas.runtime.quarantine import GuardedTargets, Quarantine, Wish
 from workerd_faas.runtime.reaches import Reaches
-from workerd_faas.runtime.rules import Rules, own_key
+from workerd_faas.runtime.rules import Rules, own_key, version_key
 from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
 from workerd_faas.runtime.status import (
@@ -76,6 +76,7 @@ class Fleet:
         points: Takes the data points of functions; None: they are dropped.
         sites: What cells serve sites with; None: they serve none.
         walls: What stands around each cell.
+        large: The functions with large code: each version runs in a cell of its own.
     """
 
     reactor: Any
@@ -89,6 +90,7 @@ class Fleet:
     points: PointSink | None = None
     sites: SiteFiles | None = None
     walls: Walls = attrs.Factory(Walls)
+    large: Collection[str] = frozenset()
     options: FleetOptions = attrs.Factory(FleetOptions)
     rules: Rules = attrs.field(init=False)
     quarantine: Quarantine = attrs.field(init=False)
@@ -246,7 +248,8 @@ class Fleet:
         level = self.rules.of(slot.account_id).isolation
         if slot.sole is None:
             return level is not Isolation.ACCOUNT
-        return level is not Isolation.FUNCTION and slot.sole not in self._apart
+        alone = slot.sole in self._apart or slot.sole in self.large
+        return level is not Isolation.FUNCTION and not alone
 
     def _follow_addresses(self) -> None:
         """
@@ -294,7 +297,7 @@ class Fleet:
         """
         if route.function in self._apart:
             return self._upstream_apart(route)
-        key = self._promotions.keys.get(route.version_id) or self.rules.key(route)
+        key = self._promotions.keys.get(route.version_id) or self._key(route)
         if key in self._crowds.members:
             return self._crowds.upstream(key)
         slot = self._slots.get(key)
@@ -327,13 +330,15 @@ class Fleet:
         return Wish(ask, then).take_back
 
     def _key(self, route: Route) -> str:
-        return own_key(route) if route.function in self._apart else self.rules.key(route)
+        if route.function in self._apart:
+            return own_key(route)
+        return version_key(route) if route.function in self.large else self.rules.key(route)
 
     def _slot_of(self, route: Route) -> Slot:
         key = self._key(route)
         slot = self._slots.get(key)
         if slot is None:
-            sole = key == own_key(route)
+            sole = key in (own_key(route), version_key(route))
             shared = not sole and self.rules.shares(route.account_id)
             account_id = None if shared else route.account_id
             slot = self._new_slot(key, account_id, route.function if sole else None)

@@ -8,6 +8,7 @@ from typing import Final
 _SHARED: Final = (
     "document.js",
     "inside.js",
+    "pieces.js",
     "script.js",
     "client_collect.js",
     "client_events.js",

@@ -49,6 +49,7 @@ class CellRestarts:
             Problem: workerd does not start; then nothing has changed.
         """
         await self.checks.use(binary)
+        self.checks.options = attrs.evolve(self.checks.options, memory_of_large=options.memory)
         self.fleet.rebuild(binary, options)
         self.state.rebuild(binary, options.max_cells, options.idle)
 

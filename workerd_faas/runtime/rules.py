@@ -28,6 +28,13 @@ def own_key(route: Route) -> str:
     return f"{route.account_id}/{route.function}"
 
 
+def version_key(route: Route) -> str:
+    """
+    The slot of one version alone.
+    """
+    return f"{own_key(route)}/{route.version_id}"
+
+
 _KEYS: Final[dict[Isolation, Key]] = {
     Isolation.ACCOUNT: lambda route: route.account_id,
     Isolation.FUNCTION: own_key,

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import attrs
 
 from workerd_faas.domain.errors import Kind, Problem
-from workerd_faas.domain.limits import MAX_ALIASES
+from workerd_faas.domain.limits import LARGE_CODE, MAX_ALIASES
 from workerd_faas.domain.model import (
     Alias,
     Deployment,
@@ -238,8 +238,11 @@ class SQLCatalog:
 
 def _routes(cursor: Cursor) -> Sequence[FunctionRoutes]:
     versions: dict[str, list[str]] = {}
-    for function, version_id in cursor.execute("SELECT function, id FROM versions"):
+    large: set[str] = set()
+    for function, version_id, size in cursor.execute("SELECT function, id, size FROM versions"):
         versions.setdefault(function, []).append(version_id)
+        if size >= LARGE_CODE:
+            large.add(function)
     aliases: dict[str, dict[str, str]] = {}
     for function, alias, version_id in cursor.execute(
         "SELECT function, name, version_id FROM aliases"
@@ -259,6 +262,7 @@ def _routes(cursor: Cursor) -> Sequence[FunctionRoutes]:
             aliases=aliases.get(name, {}),
             versions=versions.get(name, ()),
             reach=Reach(enabled=bool(enabled), previews=bool(previews)),
+            large=name in large,
         )
         for name, account_id, enabled, previews, splits in cursor
     ]

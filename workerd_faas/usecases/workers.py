@@ -374,7 +374,7 @@ class Workers:
     def _announce(
         self, target: Target, version: Version, deployment: Deployment | None, alias: str | None
     ) -> None:
-        self.routes.version_added(target.account_id, target.function, version.id)
+        self.routes.version_added(target.account_id, target.function, version.id, size=version.size)
         if alias is not None:
             self.routes.alias_set(target.function, alias, version.id)
         self.log.info(

@@ -2,7 +2,7 @@
 //
 // The code it loads has no network and no bindings but its own. After a bad upload the process ends.
 
-import { decode, evict, handlersOf, PRIVATE, whenStarted } from "document.js";
+import { evict, handlersOf, PRIVATE, readDocument, whenStarted } from "document.js";
 
 const HANDLERS_CHARACTERS = 64 * 1024;
 
@@ -11,15 +11,15 @@ let checks = 0;
 export default {
   async fetch(request, env, ctx) {
     if (request.cf?.probe) return Response.json({});
-    return Response.json(await check(await request.arrayBuffer(), env, ctx));
+    return Response.json(await check(request.body, env, ctx));
   },
 };
 
-async function check(buffer, env, ctx) {
+async function check(stream, env, ctx) {
   let code;
   try {
     let header;
-    ({ code, header } = decode(buffer));
+    ({ code, header } = await readDocument(stream));
     // Bindings are there by name, and do nothing: loading has no request to use them in.
     for (const { name } of header.bindings) code.env[name] = {};
   } catch (error) {

@@ -5,6 +5,7 @@ import mainSource from "client_main.js";
 import unwatchedSource from "client_unwatched.js";
 import witnessSource from "client_witness.js";
 import { flags, prelude } from "inside.js";
+import { Pieces } from "pieces.js";
 import { asModule } from "script.js";
 
 const MAGIC = 0x57464c31; // "WFL1"
@@ -18,9 +19,6 @@ const WATCH = PRIVATE + "_watch.js";
 
 /** Bytes of what a witness tells at once; what it keeps is less. */
 const LOOK_MOST = 8 * 1024 * 1024;
-
-const utf8 = new TextDecoder();
-const utf8WithMark = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** See client_main.js. */
 const shim = (main) => mainSource.replaceAll('"MAIN"', () => JSON.stringify("./" + main));
@@ -73,13 +71,20 @@ export async function evict(entrypoint) {
   }
 }
 
+/** Bytes of code that are worth a collection of what reading them has left. */
+const LARGE = 8 * 1024 * 1024;
+
+/** In a buffer of its own. */
+const alone = (bytes) =>
+  bytes.byteLength === bytes.buffer.byteLength ? bytes.buffer : bytes.slice().buffer;
+
 const CONTENT = {
-  esm: (bytes) => ({ js: utf8.decode(bytes) }),
-  cjs: (bytes) => ({ cjs: utf8.decode(bytes) }),
-  text: (bytes) => ({ text: utf8WithMark.decode(bytes) }),
-  data: (bytes) => ({ data: bytes.slice().buffer }),
-  json: (bytes, name) => ({ json: parse(utf8.decode(bytes), name) }),
-  wasm: (bytes) => ({ wasm: bytes.slice().buffer }),
+  esm: async (pieces, size) => ({ js: await pieces.text(size) }),
+  cjs: async (pieces, size) => ({ cjs: await pieces.text(size) }),
+  text: async (pieces, size) => ({ text: await pieces.text(size, { ignoreBOM: true }) }),
+  data: async (pieces, size) => ({ data: alone(await pieces.bytes(size)) }),
+  json: async (pieces, size, name) => ({ json: parse(await pieces.text(size), name) }),
+  wasm: async (pieces, size) => ({ wasm: alone(await pieces.bytes(size)) }),
 };
 
 function parse(text, name) {
@@ -91,27 +96,27 @@ function parse(text, name) {
 }
 
 /**
- * Decode an ArrayBuffer; throws when it is not a whole document or has a module that cannot be, or
- * a quiet version is wanted of what cannot be one.
+ * Read a load document from a stream; rejects when it is not a whole one or has a module that cannot
+ * be, or a quiet version is wanted of what cannot be one.
  *
- * Returns the header and the part of the loader's code object that follows from it.
+ * Resolves to the header and the part of the loader's code object that follows from it.
  */
-export function decode(buffer, quiet = false) {
-  const view = new DataView(buffer);
-  if (view.getUint32(0) !== MAGIC) throw new RangeError("not a load document");
-  let offset = PREFIX_SIZE + view.getUint32(4);
-  const header = JSON.parse(utf8.decode(new Uint8Array(buffer, PREFIX_SIZE, offset - PREFIX_SIZE)));
+export async function readDocument(stream, quiet = false) {
+  const pieces = new Pieces(stream);
+  const prefix = (await pieces.bytes(PREFIX_SIZE)).slice();
+  const [magic, length] = [0, 4].map((at) => new DataView(prefix.buffer).getUint32(at));
+  if (magic !== MAGIC) throw new RangeError("not a load document");
+  const header = JSON.parse(await pieces.text(length));
   const modules = Object.create(null);
+  let read = 0;
   for (const { name, kind, size } of header.modules) {
-    const end = offset + size;
-    if (end > buffer.byteLength) throw new RangeError("the load document is cut short");
     // Kinds without an entry, such as source maps, are not for the isolate.
-    if (Object.hasOwn(CONTENT, kind)) {
-      modules[name] = CONTENT[kind](new Uint8Array(buffer, offset, size), name);
-    }
-    offset = end;
+    if (Object.hasOwn(CONTENT, kind)) modules[name] = await CONTENT[kind](pieces, size, name);
+    else await pieces.bytes(size);
+    read += size;
   }
-  if (offset !== buffer.byteLength) throw new RangeError("the load document is too long");
+  if (!(await pieces.over())) throw new RangeError("the load document is too long");
+  if (read > LARGE) globalThis.__workerd_faas_gc?.();
   if (quiet) checkQuiet(header, modules);
   const main = asModule(header.main, modules);
   modules[MAIN] = { js: prelude(header.bindings, modules) + shim(main) };

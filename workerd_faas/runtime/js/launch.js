@@ -2,14 +2,19 @@
 
 import { objects } from "bindings.js";
 import { loadedOne } from "collect.js";
-import { decode, PRIVATE, whenStarted } from "document.js";
+import { PRIVATE, readDocument, whenStarted } from "document.js";
 import { LOAD_FAILED, UNAVAILABLE } from "errors.js";
 import { Pace } from "pace.js";
 import { openSite } from "site.js";
-import { forget, slotOf, tick } from "versions.js";
+import { evictOldest, forget, slotOf, tick } from "versions.js";
 
 /** Versions whose start failed: when the next attempt is due, and how long to wait after it. */
 const failed = new Map();
+
+/** Bytes that a version with little code may take: LOADED_VERSIONS counts in these (options.py). */
+const LITTLE = 5 * 1024 * 1024;
+/** How many times a version's code is in memory. */
+const COPIES = 3;
 
 const RETRY_FIRST = 500;
 const RETRY_MOST = 60_000;
@@ -37,6 +42,7 @@ export async function launch(version, depth, env, ctx, quiet = false) {
     site: undefined,
     used: tick(),
     calls: 0,
+    weight: undefined,
     pending: 0,
     lost: false,
     // See quiet.js. A tail counts invocations that were `silent`, in a row; a quiet version's witness
@@ -91,7 +97,11 @@ async function fetchCode(entry, depth, env, ctx) {
   const path = "http://daemon/versions/" + encodeURIComponent(entry.version);
   const response = await env.DAEMON.fetch(path);
   if (response.status !== 200) throw new Error("the daemon answered " + response.status);
-  const { code, header } = decode(await response.arrayBuffer(), entry.quiet);
+  if (entry.weight === undefined) {
+    entry.weight = weightOf(Number(response.headers.get("content-length")));
+    if (entry.weight > 1) await evictOldest(entry, env, entry.weight);
+  }
+  const { code, header } = await readDocument(response.body, entry.quiet);
   entry.function = header.function;
   entry.leaf =
     header.tail_consumers === undefined && !header.bindings.some(({ type }) => type === "service");
@@ -103,6 +113,8 @@ async function fetchCode(entry, depth, env, ctx) {
   if (!entry.quiet) code.tails = [ctx.exports.Tail({ props: tailProps(entry, header, depth) })];
   return code;
 }
+
+const weightOf = (bytes) => 1 + Math.floor((COPIES * bytes) / LITTLE);
 
 const tailProps = ({ version, slot, key }, header, depth) => ({
   version,

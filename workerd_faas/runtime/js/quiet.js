@@ -17,6 +17,8 @@ const TRIAL = 500;
 /** How many times longer the next trial is. */
 const LONGER = 8;
 const REMEMBERED = 1000;
+/** As often must a version fit into its cell to become quiet. */
+const AT_ONCE = 3;
 /** How long an isolate may take to say what its witness has seen, and how long a probe waits. */
 const LISTEN_MS = 5000;
 const WAIT_MS = 300;
@@ -39,6 +41,8 @@ export function watch(entry, { count, silent, odd }, env, ctx) {
   entry.silent = silent === count ? entry.silent + count : 0;
   if (entry.silent < trialOf(entry.version) || entry.turning !== undefined) return;
   if (!entry.leaf || entry.key === undefined || traces.tails(entry.function)) return;
+  // While one isolate takes the other's place there are both.
+  if (AT_ONCE * entry.weight > env.LOADED_VERSIONS) return;
   ctx.waitUntil(turn(entry, env, ctx, true));
 }
 

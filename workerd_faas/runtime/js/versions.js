@@ -31,6 +31,8 @@ const FADE_MS = 30_000;
 const SITE_REQUEST = 2;
 
 let uses = 0;
+/** What all that is loaded takes, counted in versions with little code. */
+let weight = 0;
 /** How often something that loads depend on has changed. */
 let renewals = 0;
 
@@ -121,14 +123,21 @@ async function start(version, depth, env, ctx) {
     ctx.waitUntil(release(entry, env));
     return { entry: other };
   }
-  loaded.set(entry.slot, entry);
-  if (loaded.size > env.LOADED_VERSIONS) ctx.waitUntil(evictOldest(entry, env, ctx));
+  keep(entry);
+  if (weight > env.LOADED_VERSIONS) ctx.waitUntil(evictOldest(entry, env));
   return { entry };
+}
+
+function keep(entry) {
+  weight += entry.weight - (loaded.get(entry.slot)?.weight ?? 0);
+  loaded.set(entry.slot, entry);
 }
 
 /** It is not to be had any more. */
 export function forget(entry) {
-  if (loaded.get(entry.slot) === entry) loaded.delete(entry.slot);
+  if (loaded.get(entry.slot) !== entry) return;
+  loaded.delete(entry.slot);
+  weight -= entry.weight;
 }
 
 /** So that whoever loads something finds out whether it has changed meanwhile. */
@@ -143,7 +152,7 @@ export function exchange(entry, next, stamp, env, ctx) {
     ctx.waitUntil(release(next, env));
     return loaded.get(entry.slot);
   }
-  loaded.set(entry.slot, next);
+  keep(next);
   fade(entry, env, ctx);
   return next;
 }
@@ -161,9 +170,12 @@ function letFade(entry, env, ctx) {
   ctx.waitUntil(release(entry, env));
 }
 
-/** Evict what was used longest ago and has nothing pending, until there are not too many. */
-export async function evictOldest(except, env, ctx) {
-  while (loaded.size > env.LOADED_VERSIONS) {
+/**
+ * Evict what was used longest ago and has nothing pending, until what is loaded does not take too
+ * much, and there is room for `more`.
+ */
+export async function evictOldest(except, env, more = 0) {
+  while (weight + more > env.LOADED_VERSIONS) {
     let oldest;
     for (const entry of loaded.values()) {
       if (entry === except || entry.pending > 0) continue;
@@ -214,7 +226,7 @@ export async function over({ slot, key }, told, env, ctx) {
     else letFade(entry, env, ctx);
   }
   collectWhenDue(told.count);
-  if (loaded.size > env.LOADED_VERSIONS) await evictOldest(undefined, env, ctx);
+  if (weight > env.LOADED_VERSIONS) await evictOldest(undefined, env);
 }
 
 /** For the daemon. */
