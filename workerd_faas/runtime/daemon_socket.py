@@ -26,6 +26,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.routing import Route
+from workerd_faas.runtime.bounded import BoundedRequest
 from workerd_faas.runtime.budget import Budget, spend
 from workerd_faas.usecases.ports import CallTargets, FunctionEvents, PointSink, VersionLoader
 
@@ -246,17 +247,8 @@ def _count(value: Any) -> int:
     return max(0, min(int(value), _LOST_MOST))
 
 
-class _BoundedRequest(Request):
-    """
-    Refuses a body that is too long before it is read.
-    """
-
-    def gotLength(self, length: int | None) -> None:
-        if length is not None and length > _TRACES_BYTES:
-            assert self.channel is not None
-            self.channel.loseConnection()
-            return
-        super().gotLength(length)
+class _Bounded(BoundedRequest):
+    most = _TRACES_BYTES
 
 
 class _Site(Site):
@@ -268,7 +260,7 @@ class _Site(Site):
         root.putChild(b"functions", _Functions(door))
         root.putChild(b"traces", _Traces(door))
         root.putChild(b"points", _Points(door))
-        super().__init__(root, reactor=reactor, requestFactory=_BoundedRequest)
+        super().__init__(root, reactor=reactor, requestFactory=_Bounded)
 
     def log(self, request: HTTPRequest) -> None:
         """

@@ -17,6 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from workerd_faas.domain.errors import Problem
+from workerd_faas.runtime.bounded import BoundedRequest
 from workerd_faas.usecases.storage.ports import Deliveries
 
 MAX_BATCH: Final = 40 << 20
@@ -60,17 +61,8 @@ class _Deliver(Resource):
                 request.finish()
 
 
-class _BoundedRequest(Request):
-    """
-    Refuses a body that is too long before it is read.
-    """
-
-    def gotLength(self, length: int | None) -> None:
-        if length is not None and length > MAX_BATCH:
-            assert self.channel is not None
-            self.channel.loseConnection()
-            return
-        super().gotLength(length)
+class _Bounded(BoundedRequest):
+    most = MAX_BATCH
 
 
 class _Site(Site):
@@ -79,7 +71,7 @@ class _Site(Site):
     def __init__(self, reactor: Any, account_id: str, deliveries: Deliveries) -> None:
         root = Resource()
         root.putChild(b"deliver", _Deliver(account_id, deliveries))
-        super().__init__(root, reactor=reactor, requestFactory=_BoundedRequest, timeout=None)
+        super().__init__(root, reactor=reactor, requestFactory=_Bounded, timeout=None)
 
     def log(self, request: HTTPRequest) -> None:
         """
