@@ -192,6 +192,30 @@ def test_d1_databases(shell: Shell) -> None:
     assert "people" not in {each["name"] for each in shell.json("d1", "list", "--json")}
 
 
+def test_a_dump_makes_the_same_database(shell: Shell) -> None:
+    """
+    What `d1 export` writes makes the same database anew, also if rows refer to a table that was
+    made after their own, as after a migration that made a table again under its old name.
+    """
+    (shell.directory / "first.sql").write_text(
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, buyer INTEGER REFERENCES Buyers (id));\n"
+        "CREATE TABLE new_buyers (id INTEGER PRIMARY KEY, name TEXT);\n"
+        "INSERT INTO new_buyers VALUES (1, 'A;''\n');\n"
+        "ALTER TABLE new_buyers RENAME TO buyers;\n"
+        "INSERT INTO orders VALUES (7, 1);\n"
+        "CREATE TRIGGER later AFTER INSERT ON orders BEGIN DELETE FROM buyers; END;\n"
+    )
+    dumps = []
+    for name, file in (("shop", "first.sql"), ("shop-again", "shop.sql")):
+        shell.run("d1", "create", name)
+        shell.run("d1", "execute", name, "--remote", "--file", file, "-y")
+        shell.run("d1", "export", name, "--remote", "--output", f"{name}.sql")
+        dumps.append((shell.directory / f"{name}.sql").read_text())
+        shell.run("d1", "delete", name, "-y")
+    assert dumps[0] == dumps[1]
+    assert dumps[0].count("INSERT INTO") == 2
+
+
 def test_bindings_without_ids_are_provisioned(shell: Shell) -> None:
     """
     Wrangler makes what a configuration names without an id, and finds it again at the next deploy.

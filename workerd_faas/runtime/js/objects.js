@@ -100,6 +100,31 @@ export class D1Database extends BundledD1 {
     });
   }
 
+  /**
+   * As the bundled one, which writes a table and its rows, then the next table. Rows cannot refer to
+   * a table that comes later: then all tables come before all rows.
+   */
+  dump(...options) {
+    const lines = super.dump(...options);
+    if (!this.#refersToLater()) return lines;
+    const isTable = (line) => line.startsWith("CREATE TABLE");
+    const [first, ...rest] = lines;
+    return [first, ...rest.filter(isTable), ...rest.filter((line) => !isTable(line))];
+  }
+
+  #refersToLater() {
+    const sql = this.ctx.storage.sql;
+    const seen = new Set();
+    for (const { name } of sql
+      .exec("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid")
+      .toArray()) {
+      seen.add(name.toLowerCase());
+      const keys = sql.exec('SELECT "table" AS of FROM pragma_foreign_key_list(?)', name);
+      if (keys.toArray().some(({ of }) => !seen.has(of.toLowerCase()))) return true;
+    }
+    return false;
+  }
+
   info() {
     const sql = this.ctx.storage.sql;
     const { tables } = sql
