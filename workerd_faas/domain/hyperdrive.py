@@ -128,8 +128,15 @@ def read_wish(document: Mapping[str, Any]) -> Wish:
         not isinstance(name, str) or not 1 <= len(name) <= 63 or not name.isprintable()
     ):
         raise _wrong("needs 'name' as 1 to 63 printable characters")
-    if document.get("mtls"):
-        raise _unsupported("'mtls' (certificates of clients)")
+    mtls = document.get("mtls")
+    if mtls and isinstance(mtls, dict) and mtls.keys() == {"sslmode"}:
+        raise Problem(
+            kind=Kind.UNSUPPORTED,
+            message="'sslmode' of Hyperdrive is not supported: functions connect to the database "
+            "themselves, so it is for their driver to choose TLS.",
+        )
+    if mtls:
+        raise _unsupported("'mtls' (certificates)")
     settings: dict[str, Any] = {}
     caching = document.get("caching")
     if caching is not None:
