@@ -55,6 +55,7 @@ def probe(directory: Path) -> dict[str, Any]:
         "calls": None,
         "program": sys.executable,
         "argv": [sys.executable, "-I", "-c", _TRY, str(secret)],
+        "environment": {},
     }
     done = subprocess.run(jail.command(spec), capture_output=True, check=True, timeout=20)
     seen: dict[str, Any] = json.loads(done.stdout)

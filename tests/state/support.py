@@ -16,6 +16,7 @@ from workerd_faas.ingress.state_doors import state_doors
 from workerd_faas.runtime.fleet import Fleet
 from workerd_faas.runtime.options import FleetOptions
 from workerd_faas.runtime.state.fleet import StateFleet, StateOptions
+from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.storage.ports import StateAnswer, StateQuestion
 from workerd_faas.wire.bundle import load_document_for_check
 
@@ -102,7 +103,7 @@ class StateCase(RealCase):
         self.consumers: dict[str, dict[str, dict[str, Any]]] = {}
         self.data = self.directory / "data"
 
-    async def state_fleet(self, **options: Any) -> StateFleet:
+    async def state_fleet(self, walls: Walls | None = None, **options: Any) -> StateFleet:
         """
         A started one that is stopped when the test ends.
         """
@@ -116,6 +117,7 @@ class StateCase(RealCase):
             consumers=lambda account: self.consumers.get(account, {}),
             deliveries=self.deliveries,
             options=StateOptions(**options),
+            walls=walls or Walls(),
         )
         await fleet.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(fleet.stop()))

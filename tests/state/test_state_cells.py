@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
 
-from tests.runtime.support import ACCOUNT, OTHER
+from tests.runtime.support import ACCOUNT, OTHER, walls
 from tests.state.support import AccountLoader, StateCase, files_of, manage
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.policies import Isolation
@@ -104,6 +104,9 @@ export default {
   },
 };
 """
+
+KEPT = {"objects", "blobs"}
+"""What is in an account's state directory."""
 
 THIEF = """
 export default {
@@ -418,6 +421,26 @@ class MisfortuneTests(StateCase):
         } }"""
         fleet = await self.functions(state, AccountLoader(text))
         self.assertIn("D1_ERROR: The database cannot be reached", (await self.call(fleet)).text)
+
+    async def test_what_does_not_fit_into_memory_is_done(self) -> None:
+        """
+        Rows that are sorted, indexed, changed and dropped by the megabyte are, in a process that
+        may write to no folder but its own: SQLite's temporary files have no name there.
+        """
+        state = await self.state_fleet(walls=walls())
+        for sql in (
+            "CREATE TABLE t (a, b)",
+            "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 60000)"
+            " INSERT INTO t SELECT hex(randomblob(100)), n FROM c",
+            "SELECT a FROM t ORDER BY substr(a, 2) LIMIT 1 OFFSET 59999",
+            "CREATE INDEX i ON t (a)",
+            "UPDATE t SET b = b + 1, a = a || 'x'",
+            "DELETE FROM t WHERE b % 2",
+            "DROP TABLE t",
+        ):
+            answer = await manage(state, "POST", "/d1/query", "db", [{"sql": sql}])
+            self.assertEqual(answer.status, 200, (sql, answer.body))
+        self.assertEqual({name.split("/")[0] for name in files_of(self.data, ACCOUNT)}, KEPT)
 
     async def test_a_damaged_file_is_named(self) -> None:
         """

@@ -289,7 +289,8 @@ def command(spec: dict[str, Any]) -> tuple[str, ...]:
     The command that begins with this module and becomes another program.
 
     Args:
-        spec: What `confine` takes, and `argv`, that program's command line.
+        spec: What `confine` takes, and `argv` and `environment`, that program's command line and
+            environment.
     """
     # Imported, since what is imported is compiled once; from the end of the path, where none of
     # our modules can stand for one of the standard library.
@@ -314,16 +315,16 @@ def main() -> None:
             inside = {**spec, "around": None, "parent": 1}
             again = (*sys.orig_argv[1:-1], marshal.dumps(inside).hex())
             os.execve(around[0], (*around, *again), {})  # noqa: S606
-        _execute(spec["program"], confine(spec), spec["argv"])
+        _execute(spec["program"], confine(spec), spec["argv"], spec["environment"])
     except OSError as error:
         os.write(2, f"jail: {error}\n".encode())
         os._exit(FAILED)
 
 
-def _execute(path: str, opened: int, argv: list[str]) -> None:
+def _execute(path: str, opened: int, argv: list[str], environment: dict[str, str]) -> None:
     try:
-        os.execve(path, argv, {})  # noqa: S606
+        os.execve(path, argv, environment)  # noqa: S606
     except PermissionError:
         # Below a folder that is not for everybody, such as a home directory: what was opened
         # before we became somebody else can still be run.
-        os.execve(opened, argv, {})  # noqa: S606
+        os.execve(opened, argv, environment)  # noqa: S606

@@ -4,8 +4,9 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import attrs
@@ -61,6 +62,7 @@ class Launch:
         readable: Folders that it may read besides `READABLE`.
         files: How many descriptors it may have.
         processes: How many processes and threads its user may have.
+        environment: All that it has of variables.
     """
 
     binary: Path
@@ -76,6 +78,7 @@ class Launch:
     files: int = 16384
     processes: int = 8192
     oom_score_adj: int = 500
+    environment: Mapping[str, str] = MappingProxyType({})
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -119,6 +122,7 @@ class Launch:
             "uid": self.uid,
             "program": str(self.binary),
             "argv": list(self.argv),
+            "environment": dict(self.environment),
             "around": None
             if self.bwrap is None
             else bubblewrap.command(

@@ -26,6 +26,9 @@ Consumers = Callable[[str], Mapping[str, Mapping[str, Any]]]
 
 MODE: Final = 0o700
 
+_TEMPORARY: Final = "etilqs_*"
+"""What SQLite calls its temporary files."""
+
 _LISTEN: Final = Path("h")
 _DAEMON: Final = Path("d")
 
@@ -57,6 +60,9 @@ class StateHouse:
         directory = self.launch.directory
         for folder in (self.data, self.data / OBJECTS, self.data / BLOBS, directory):
             folder.mkdir(mode=MODE, parents=True, exist_ok=True)
+        for temporary in self.data.glob(_TEMPORARY):
+            # Of a process that was killed before it had taken the name away.
+            temporary.unlink()
         path = str(directory / _DAEMON)
         try:
             self._door = door.listen(self.reactor, path, self.account_id, self.deliveries)
@@ -127,6 +133,9 @@ class StateBuilder:
                 seccomp=self.walls.seccomp,
                 bwrap=self.walls.bwrap,
                 writable=(data,),
+                # What a query sorts, and what a change may have to take back, is written to files
+                # that have no name any more; everywhere else it may write to no file.
+                environment={"SQLITE_TMPDIR": str(handed(0))},
             ),
             data=data,
             modules=self.modules,
