@@ -59,15 +59,6 @@ def test_an_address_of_another_machine_fails() -> None:
     assert "does not have that address" in finding.detail
 
 
-def test_a_missing_certificate_fails(tmp_path: Path) -> None:
-    """A TLS endpoint whose key cannot be read fails with the file's name."""
-    finding = machine.listening(
-        parse(f"ssl:443:privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"), running=False
-    )
-    assert finding.level is Level.FAILED
-    assert "key.pem" in finding.detail
-
-
 def test_a_daemon_is_seen_by_its_lock(tmp_path: Path) -> None:
     """The data directory of a running daemon is known by its lock, and looking makes no file."""
     assert not machine.is_running(tmp_path)

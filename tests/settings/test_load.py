@@ -190,6 +190,19 @@ def test_a_misspelt_name_is_pointed_out_beside_the_problems(tmp_path: Path) -> N
     assert len(caught.value.warnings) == 1
 
 
+def test_keys_and_certificates_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    """Every file of a TLS endpoint that is not there is named with its argument."""
+    key = tmp_path / "key.pem"
+    key.touch()
+    listen = f"ssl:443:privateKey={key}:certKey={tmp_path}/c.pem:extraCertChain={tmp_path}"
+    with pytest.raises(SettingsError) as caught:
+        load({**GOOD, "LISTEN": listen})
+    assert [message for _, message in caught.value.problems] == [
+        f"'{tmp_path}/c.pem' (certKey) cannot be read: No such file or directory",
+        f"'{tmp_path}' (extraCertChain) cannot be read: Is a directory",
+    ]
+
+
 @pytest.mark.parametrize("value", ["256", "1MiB"])
 @pytest.mark.parametrize("name", ["CELL_MEMORY", "CELLS_MEMORY"])
 def test_memory_that_is_too_little_for_any_function(name: str, value: str) -> None:
@@ -330,7 +343,10 @@ def test_dev_takes_what_is_local(environ: dict[str, str]) -> None:
         ({"BASE_DOMAIN": "localhost", "LISTEN": "tcp:9000"}, "http://localhost:9000"),
         ({"BASE_DOMAIN": "localhost", "LISTEN": "tcp:80"}, "http://localhost"),
         (
-            {"BASE_DOMAIN": "localhost", "LISTEN": "ssl:8443:privateKey=k:certKey=c"},
+            {
+                "BASE_DOMAIN": "localhost",
+                "LISTEN": f"ssl:8443:privateKey={__file__}:certKey={__file__}",
+            },
             "https://localhost:8443",
         ),
         ({"BASE_DOMAIN": "FaaS.Example.COM."}, "https://faas.example.com"),

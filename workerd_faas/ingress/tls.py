@@ -59,7 +59,7 @@ class CertificateFiles:
                     self._load(context, Path(joined.name))
         except (OSError, ValueError) as error:
             raise CertificateError(
-                f"key {self.private_key} with certificate {self.certificate}: {error}"
+                f"key {self.private_key} with certificate {self.certificate}: {_reason(error)}"
             ) from error
         return context
 
@@ -71,6 +71,12 @@ class CertificateFiles:
         Something that changes when one of the files does.
         """
         return tuple(_stamp(path) for path in (self.private_key, self.certificate, self.chain))
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _refuse_to_ask() -> str:

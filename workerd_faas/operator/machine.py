@@ -114,10 +114,6 @@ def listening(endpoint: Endpoint, running: bool) -> Finding:
         if os.access(parent, os.W_OK | os.X_OK):
             return ok(subject, f"{parent} is writable")
         return failed(subject, f"{parent} is missing or not writable")
-    for name in ("privateKey", "certKey", "extraCertChain"):
-        file = endpoint.arguments.get(name)
-        if file is not None and not os.access(file, os.R_OK):
-            return failed(subject, f"{file} ({name}) cannot be read")
     return _port(subject, endpoint, running)
 
 

@@ -24,6 +24,8 @@ _KNOWN: Final[Mapping[str, tuple[tuple[str, ...], frozenset[str]]]] = {
     "systemd": ((), frozenset({"domain", "index", "name"})),
 }
 
+_FILES: Final = frozenset({"privateKey", "certKey", "extraCertChain"})
+
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
@@ -48,6 +50,13 @@ class Endpoint:
         Whether clients speak TLS to it.
         """
         return self.kind == "ssl"
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """
+        The files that must be there to listen, by the names of their arguments.
+        """
+        return {name: path for name, path in self.arguments.items() if name in _FILES}
 
     @property
     def loopback(self) -> bool:

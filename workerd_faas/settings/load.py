@@ -65,6 +65,7 @@ def load(
     values = _read(raw, dev, findings)
     listen: tuple[Endpoint, ...] = values["LISTEN"] or ()
     public = _public_urls(values, listen, findings)
+    _check_files(listen, findings)
     if dev:
         _check_dev(values, listen, findings)
     if findings.problems or public is None:
@@ -193,6 +194,20 @@ def _public_urls(
         base_domain=domain,
         port=first.port if first is not None else None,
     )
+
+
+def _check_files(listen: tuple[Endpoint, ...], findings: Findings) -> None:
+    """
+    What can be known of keys and certificates without using them.
+    """
+    for endpoint in listen:
+        for name, file in endpoint.files.items():
+            try:
+                with Path(file).open("rb"):
+                    pass
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                findings.problem("LISTEN", f"{shown(file)} ({name}) cannot be read: {reason}")
 
 
 def _check_dev(values: Mapping[str, Any], listen: tuple[Endpoint, ...], findings: Findings) -> None:
