@@ -163,6 +163,21 @@ def test_options_count_before_the_environment_before_the_file(tmp_path: Path) ->
     assert settings.log_format == "json"
 
 
+@pytest.mark.parametrize("upper", ["JWT_SECRET", "JWT_SECRET_FILE"])
+def test_a_secret_is_decided_by_the_first_that_gives_it(tmp_path: Path, upper: str) -> None:
+    """The environment counts before the file, whichever name of a secret each of them uses."""
+    (tmp_path / "lower").write_text("l" * 40 + "0123456789")
+    (tmp_path / "upper").write_text(SECRET)
+    file = tmp_path / "env"
+    below = {"JWT_SECRET": "JWT_SECRET_FILE", "JWT_SECRET_FILE": "JWT_SECRET"}[upper]
+    file.write_text(f"{below}={tmp_path}/lower\n")
+    file.chmod(0o600)
+    others = {name: value for name, value in GOOD.items() if name != "JWT_SECRET"}
+    given = SECRET if upper == "JWT_SECRET" else f"{tmp_path}/upper"
+    assert load({**others, upper: given}, env_file=file).jwt_secret == SECRET
+    assert load({**others, below: "", upper: given}, env_file=file).jwt_secret == SECRET
+
+
 def test_an_empty_value_means_the_default_and_hides_the_file(tmp_path: Path) -> None:
     """`NAME=` in the environment gives the default, also when the file has a value."""
     file = tmp_path / "env"

@@ -51,14 +51,16 @@ def gather(
     The text of every setting that has one; secrets from their files included.
     """
     from_file = _env_file(env_file, findings) if env_file is not None else {}
-    chosen = {}
-    for variable in VARIABLES:
-        for source in (overrides, environ, from_file):
-            if variable in source:
-                chosen[variable] = source[variable].strip()
-                break
-    chosen = {variable: value for variable, value in chosen.items() if value}
+    chosen: dict[str, str] = {}
     for setting in SETTINGS:
+        # A secret has two names: a source that gives it by one of them decides about both.
+        names = {setting.name, setting.file_name} if setting.secret else {setting.name}
+        for source in (overrides, environ, from_file):
+            said = {name: source[name].strip() for name in names if name in source}
+            names -= said.keys()
+            if any(said.values()):
+                chosen |= {name: value for name, value in said.items() if value}
+                break
         if setting.secret:
             _secret_file(setting, chosen, findings)
     return chosen
