@@ -1,7 +1,9 @@
 """`twistd workerd-faas`: its options, which mirror the settings, and the service it runs."""
 
+import difflib
 import getopt
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -52,6 +54,20 @@ def _parameter(setting: Setting) -> list[str | None]:
     ]
 
 
+def _refuse_secrets(arguments: Sequence[str]) -> None:
+    """
+    The name of a secret would be taken for the beginning of that of its file, and the secret for
+    the file's name, which is then told.
+    """
+    for setting in SETTINGS:
+        own = "--" + setting.name.lower().replace("_", "-")
+        if setting.secret and own in (argument.partition("=")[0] for argument in arguments):
+            raise usage.UsageError(
+                f"{own} would be seen by other users of this machine: "
+                f"use --{setting.option} FILE, or {setting.name} in the environment"
+            )
+
+
 class Options(usage.Options):
     """
     Every setting as an option, `--dev` and `--env-file`.
@@ -99,6 +115,28 @@ class Options(usage.Options):
         """
         print("workerd-faas", version("workerd-faas"))  # noqa: T201
         sys.exit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line.
+
+        Raises:
+            SystemExit: saying what is wrong with it, without the options, which would hide that.
+        """
+        try:
+            _refuse_secrets(sys.argv[1:] if options is None else options)
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(
+                f"workerd-faas cannot start: {error}{self._meant(str(error))}\n"
+                "`twistd workerd-faas --help` shows all options."
+            ) from error
+
+    def _meant(self, error: str) -> str:
+        unknown = re.search(r"option --([a-z-]+) not recognized", error)
+        known = [name.rstrip("=") for name in self.longOpt]
+        meant = difflib.get_close_matches(unknown[1], known, n=1) if unknown else []
+        return f": did you mean --{meant[0]}?" if meant else ""
 
     def postOptions(self) -> None:
         """

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from twisted.python.usage import UsageError
 
 from workerd_faas.settings.table import SETTINGS
 from workerd_faas.tap import Options
@@ -107,5 +106,25 @@ def test_a_named_env_file_counts_instead(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_secret_has_no_option_of_its_own() -> None:
     """A command line is public on the machine: only the file of a secret can be named there."""
-    with pytest.raises((UsageError, SystemExit)):
-        Options().parseOptions(["--dev", "--jwt-secret=abc"])
+    for arguments in (["--dev", "--jwt-secret=abc"], ["--dev", "--jwt-secret", "abc"]):
+        with pytest.raises(SystemExit, match="use --jwt-secret-file FILE") as caught:
+            Options().parseOptions(arguments)
+        assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--dve"], "option --dve not recognized: did you mean --dev?"),
+        (["--max-cells"], "option --max-cells requires argument"),
+        (["--dev", "more"], "Wrong number of arguments"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_two_lines(
+    tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    """What is wrong with an option is not hidden by the list of all options."""
+    result = run("twistd", "-n", "workerd-faas", *arguments, cwd=tmp_path)
+    assert result.returncode == 1 and result.stdout == ""
+    first, second = result.stderr.splitlines()
+    assert says in first and "--help" in second
