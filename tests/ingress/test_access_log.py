@@ -1,5 +1,6 @@
 """What an operator reads of requests."""
 
+import ipaddress
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -38,6 +39,16 @@ class AccessLog(RelayCase):
         assert lines(events)[0].startswith("127.0.0.1 GET hello.example.com/a 200 ")
         assert events[-1]["function"] == "hello"
         assert events[-1]["version"] == VERSION
+
+    @in_asyncio
+    async def test_client(self) -> None:
+        """
+        A client is named by its whole address, also where its household is counted as one.
+        """
+        self.ingress._relay.proxies = (ipaddress.ip_network("127.0.0.0/8"),)
+        with capturedLogs() as events:
+            await self.ask(b"GET / HTTP/1.1\r\n" + HOST + b"X-Forwarded-For: 2001:db8::1:2\r\n\r\n")
+        assert lines(events)[0].startswith("2001:db8::1:2 GET ")
 
     @in_asyncio
     async def test_failed(self) -> None:

@@ -44,11 +44,13 @@ class Client:
 
     Attributes:
         key: What to count it under (an IPv6 client by its /64, which is one household).
+        name: What the log calls it: its address, or a dash.
         lines: The header lines that say who it is.
         cf: The members of `request.cf` that do.
     """
 
     key: str
+    name: str
     lines: bytes
     cf: bytes
 
@@ -130,6 +132,7 @@ def _client(peer: Peer, address: Address | None, chain: Sequence[str], scheme: s
         cf["tlsVersion"], cf["tlsCipher"] = peer.tls
     return Client(
         key=_key(address),
+        name="-" if address is None else str(address),
         lines="".join(line + "\r\n" for line in lines).encode("ascii"),
         cf=json.dumps(cf, separators=(",", ":"))[1:-1].encode(),
     )

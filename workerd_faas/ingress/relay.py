@@ -300,12 +300,12 @@ class Relay:
             target = request.target.partition(b"?")[0].decode("ascii")
         seconds = round(self.loop.time() - began, 6)
         # Made here and not by the logger, which takes longer for it than the relay for a request.
-        line = f"{id_} {client.key} {method} {asked}{target} {status} {sent} bytes in {seconds} s"
+        line = f"{id_} {client.name} {method} {asked}{target} {status} {sent} bytes in {seconds} s"
         self._log.info(
             "{log_line}",
             log_line=line,
             ray=id_,
-            client=client.key,
+            client=client.name,
             method=method,
             host=asked,
             target=target,
