@@ -19,20 +19,22 @@ from workerd_faas.domain.policies import AccountPolicy, ForAll, Isolation, Reach
 from workerd_faas.domain.routing import Route
 from workerd_faas.domain.termination import Verdict
 from workerd_faas.domain.upstream import Upstream
-from workerd_faas.runtime import egress, javascript, leftovers, memory
+from workerd_faas.runtime import egress, javascript, leftovers
 from workerd_faas.runtime.cell import Cause, Cell, Death, State
 from workerd_faas.runtime.cpu import CpuMeter
 from workerd_faas.runtime.crowd import MARK, Crowds
 from workerd_faas.runtime.housing import Builder, House
 from workerd_faas.runtime.options import FleetOptions
-from workerd_faas.runtime.process import MIB, RESERVED_DATA
+from workerd_faas.runtime.process import RESERVED_DATA
 from workerd_faas.runtime.promoted import Promoted
 from workerd_faas.runtime.promotions import Promotions, hot
 from workerd_faas.runtime.quarantine import GuardedTargets, Quarantine, Wish
 from workerd_faas.runtime.reaches import Reaches
+from workerd_faas.runtime.room import Room
 from workerd_faas.runtime.rules import Rules, own_key, version_key
 from workerd_faas.runtime.site_files import SiteFiles
 from workerd_faas.runtime.slot import Slot, SlotOwner, Then
+from workerd_faas.runtime.starts import Starts
 from workerd_faas.runtime.status import (
     BreakerStatus,
     CellStatus,
@@ -57,10 +59,6 @@ from workerd_faas.usecases.ports import (
 _TICK: Final = 1.0
 _ADDRESSES_EVERY: Final = 5
 """Ticks between two looks at the addresses of this host."""
-_FAILED_STARTS: Final = 2
-"""So many starts of workerd running that come to nothing are not chance."""
-_NEW_CELL: Final = 16 * MIB
-"""What a cell has to itself once a function answers."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -99,13 +97,10 @@ class Fleet:
     _slots: dict[str, Slot] = attrs.Factory(dict)
     _crowds: Crowds[Slot] = attrs.field(init=False)
     _reaches: Reaches = attrs.field(init=False)
-    _promotions: Promotions = attrs.field(init=False)
     _houses: dict[Cell, House] = attrs.Factory(dict)
-    _queued: dict[Slot, None] = attrs.Factory(dict)
-    _made: int = 0
-    _crashed: int = 0
-    _failed_starts: int = 0
-    _failed_at: float = 0.0
+    _room: Room = attrs.field(init=False)
+    _promotions: Promotions = attrs.field(init=False)
+    _starts: Starts = attrs.Factory(Starts)
     _builder: Builder = attrs.field(init=False)
     _ticker: IDelayedCall | None = None
     _work: "set[Deferred[Any]]" = attrs.Factory(set)
@@ -144,9 +139,19 @@ class Fleet:
             reactor=self.reactor,
             loader=self.loader,
             most=self.options.promoted,
-            room=self._has_room,
+            room=self._room.has_some,
             place=self._place_of,
             leave=self._leave,
+        )
+
+    @_room.default
+    def _as_many_as_there_may_be(self) -> Room:
+        return Room(
+            options=self.options,
+            cells=self._houses.keys,
+            slots=self._slots.values,
+            seconds=self.reactor.seconds,
+            give_up=self._give_one_up,
         )
 
     @_apart.default
@@ -351,6 +356,9 @@ class Fleet:
         found.promoted = version
         return found
 
+    def _give_one_up(self) -> bool:
+        return self._promotions.give_one_up()
+
     def _leave(self, slot: Slot, soon: bool) -> None:
         for place in self._crowds.members.get(slot.key, [slot]):
             if soon or not _has_conversations(place):
@@ -463,6 +471,7 @@ class Fleet:
             deny=now.deny,
             blame=now.blame,
         )
+        self._room.options = self.options
         self.quarantine.full = self.options.recycle
         self._promotions.most = self.options.promoted
         self._builder = attrs.evolve(
@@ -493,16 +502,10 @@ class Fleet:
                 if slot.backoff.remaining(now) > 0
             ),
             max_cells=self.options.max_cells,
-            waiting=len(self._queued),
-            started=self._made,
-            crashed=self._crashed,
-            startable=self._is_startable(now),
-        )
-
-    def _is_startable(self, now: float) -> bool:
-        since = now - self._failed_at
-        return self._failed_starts < _FAILED_STARTS or any(
-            cell.state is State.READY and cell.age < since for cell in self._houses
+            waiting=self._room.waiting,
+            started=self._starts.made,
+            crashed=self._starts.crashed,
+            startable=self._starts.possible(self._houses, now),
         )
 
     # `SlotOwner`.
@@ -511,22 +514,15 @@ class Fleet:
         """
         See `SlotOwner`.
         """
-        if self._has_room():
-            self._queued.pop(slot, None)
-            return True
-        self._queued[slot] = None
-        self._make_room()
-        return False
+        return self._room.admit(slot)
 
     def make_cell(self, slot: Slot) -> Cell:
         """
         See `SlotOwner`.
         """
-        self._made += 1
-        label = f"cell {self._made} of {slot.key}"
-        cell, house = self._builder.build(
-            f"c{self._made}", label, slot.account_id, slot, slot.promoted
-        )
+        self._starts.made = number = self._starts.made + 1
+        label = f"cell {number} of {slot.key}"
+        cell, house = self._builder.build(f"c{number}", label, slot.account_id, slot, slot.promoted)
         cell.cpu = None if self.options.cpu is None else CpuMeter(self.options.cpu)
         self._houses[cell] = house
         return cell
@@ -539,18 +535,12 @@ class Fleet:
         self._promotions.lost(slot, asked=death.cause is Cause.ASKED)
         if slot.promoted is not None and death.lived is None:
             # It runs as others do, and nobody waits for this process.
-            self._admit_queued()
+            self._room.freed()
             cell.upstream.ended(Verdict(termination=None, again=True))
             return
-        if death.lived is not None:
-            self._failed_starts = 0
-        elif death.cause is not Cause.ASKED:
-            self._failed_starts += 1
-            self._failed_at = self.reactor.seconds()
-        if death.cause is not Cause.ASKED:
-            self._crashed += 1
+        self._starts.died(death, self.reactor.seconds())
         verdict = self.quarantine.cell_died(slot.key, slot.sole, cell, death)
-        self._admit_queued()
+        self._room.freed()
         cell.upstream.ended(verdict)
 
     # Functions that run apart.
@@ -593,11 +583,7 @@ class Fleet:
             self._own(Deferred.fromCoroutine(self._promotions.promote(account_id, version_id)))
         if self._crowds.most > 1:
             self._spread(now)
-        self._queued = {slot: None for slot in self._queued if slot.wanted}
-        # What has become free may be memory, of which nobody is told.
-        self._admit_queued()
-        if self._queued or not self._fits(0):
-            self._make_room()
+        self._room.tick()
 
     def _look_at(self, slot: Slot, now: float) -> None:
         cell = slot.current
@@ -643,45 +629,6 @@ class Fleet:
             if slot.sole is None:
                 self.quarantine.cell_grew(slot.key, cell)
             self._own(slot.replace())
-
-    def _admit_queued(self) -> None:
-        for queued in tuple(self._queued):
-            if self._has_room():
-                del self._queued[queued]
-                queued.admitted()
-
-    def _has_room(self) -> bool:
-        """
-        Whether one more cell may be started.
-        """
-        return len(self._houses) < self.options.max_cells and (
-            not self._houses or self._fits(_NEW_CELL)
-        )
-
-    def _fits(self, more: int) -> bool:
-        bound = self.options.memory_of_all
-        return bound is None or more + sum(memory.private(c.pid) for c in self._houses) <= bound
-
-    def _make_room(self) -> None:
-        """
-        Stop the cell that has been idle for longest, unless as many are ending as are waited for.
-        Those that have something to finish may take long, and are not counted on.
-        """
-        ending = sum(
-            not cell.upstream.in_flight and not cell.health.pending
-            for slot in self._slots.values()
-            for cell in slot.retired
-        )
-        if ending >= max(1, len(self._queued)) or self._promotions.give_one_up():
-            return
-        now = self.reactor.seconds()
-        idle = [
-            (bool(slot.current.health.pending), slot.last_used, slot.idle_out)
-            for slot in self._slots.values()
-            if slot.current is not None and not slot.in_use(now)
-        ]
-        if idle:
-            min(idle, key=lambda each: each[:2])[2]()
 
     def _own(self, work: "Deferred[Any]") -> None:
         over: Deferred[None] = Deferred()

@@ -1,0 +1,103 @@
+"""How many cells there may be, who waits for one, and who makes room."""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+import attrs
+
+from workerd_faas.runtime import memory
+from workerd_faas.runtime.cell import Cell
+from workerd_faas.runtime.options import FleetOptions
+from workerd_faas.runtime.process import MIB
+from workerd_faas.runtime.slot import Slot
+
+_NEW_CELL: Final = 16 * MIB
+"""What a cell has to itself once a function answers."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class Room:
+    """
+    Attributes:
+        options: Its bounds.
+        cells: All processes that there are.
+        slots: All places of cells.
+        seconds: A clock that does not go back.
+        give_up: Does without a process that is not needed; whether there was one.
+    """
+
+    options: FleetOptions
+    cells: Callable[[], Collection[Cell]]
+    slots: Callable[[], Collection[Slot]]
+    seconds: Callable[[], float]
+    give_up: Callable[[], bool]
+    _queued: dict[Slot, None] = attrs.Factory(dict)
+
+    @property
+    def waiting(self) -> int:
+        """
+        How many slots wait.
+        """
+        return len(self._queued)
+
+    def admit(self, slot: Slot) -> bool:
+        """
+        See `SlotOwner`.
+        """
+        if self.has_some():
+            self._queued.pop(slot, None)
+            return True
+        self._queued[slot] = None
+        self._make_some()
+        return False
+
+    def has_some(self) -> bool:
+        """
+        Whether one more cell may be started.
+        """
+        cells = self.cells()
+        return len(cells) < self.options.max_cells and (not cells or self._fits(_NEW_CELL))
+
+    def freed(self) -> None:
+        """
+        A process has ended.
+        """
+        for queued in tuple(self._queued):
+            if self.has_some():
+                del self._queued[queued]
+                queued.admitted()
+
+    def tick(self) -> None:
+        """
+        To be called every second: what has become free may be memory, of which nobody is told.
+        """
+        self._queued = {slot: None for slot in self._queued if slot.wanted}
+        self.freed()
+        if self._queued or not self._fits(0):
+            self._make_some()
+
+    def _fits(self, more: int) -> bool:
+        bound = self.options.memory_of_all
+        return bound is None or more + sum(memory.private(c.pid) for c in self.cells()) <= bound
+
+    def _make_some(self) -> None:
+        """
+        Stop the cell that has been idle for longest, unless as many are ending as are waited for.
+        Those that have something to finish may take long, and are not counted on.
+        """
+        slots = self.slots()
+        ending = sum(
+            not cell.upstream.in_flight and not cell.health.pending
+            for slot in slots
+            for cell in slot.retired
+        )
+        if ending >= max(1, len(self._queued)) or self.give_up():
+            return
+        now = self.seconds()
+        idle = [
+            (bool(slot.current.health.pending), slot.last_used, slot.idle_out)
+            for slot in slots
+            if slot.current is not None and not slot.in_use(now)
+        ]
+        if idle:
+            min(idle, key=lambda each: each[:2])[2]()
