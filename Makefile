@@ -5,8 +5,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 NPM := $(BIN)/node .venv/nodejs/lib/node_modules/npm/bin/npm-cli.js
 # Programs that tests drive, and the Debian packages that have them.
-TEST_PROGRAMS := chromium
-TEST_PACKAGES := chromium
+TEST_PROGRAMS := chromium bwrap
+TEST_PACKAGES := chromium bubblewrap
 
 .DELETE_ON_ERROR:
 .PHONY: help setup run test test-programs lint types bench lock clean
@@ -61,8 +61,8 @@ test-programs:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -qq -y --no-install-recommends $(TEST_PACKAGES) >/dev/null; \
 	else \
-	    echo "Some tests need: $(TEST_PROGRAMS). They fail until an administrator installs the" \
-	         "package: apt-get install $(TEST_PACKAGES)" >&2; \
+	    echo "Some tests need: $(TEST_PROGRAMS). They fail or are skipped until an administrator" \
+	         "installs them: apt-get install $(TEST_PACKAGES)" >&2; \
 	fi
 
 lint: setup
