@@ -72,6 +72,9 @@ export default { fetch(request) {
   if (request.url.endsWith("/lie")) {
     Response.json = () => new Response('{"pending":"many","traces":[{}, 1],"lost":{},"loud":1}');
   }
+  if (request.url.endsWith("/owe")) {
+    Response.json = () => new Response('{"pending":-9,"traces":[],"lost":0,"loud":false}');
+  }
   if (request.url.endsWith("/more")) {
     Response.json = () => new Response(new ReadableStream({
       pull(c) { c.enqueue(new Uint8Array(65536)); } }));
@@ -337,6 +340,13 @@ class QuietTests(RealCase):
         A function that makes its witness say nonsense has a tail from then on, and no more.
         """
         await self.lies("/lie")
+
+    async def test_a_debt_of_a_witness_harms_nobody(self) -> None:
+        """
+        A function that makes its witness count below zero, which would hide what others do, has a
+        tail from then on, and no more.
+        """
+        await self.lies("/owe")
 
     async def test_a_witness_without_end_harms_nobody(self) -> None:
         """

@@ -28,6 +28,7 @@ ROUTER: Final = (
     "assets.js",
     "bindings.js",
     "called.js",
+    "clock.js",
     "collect.js",
     "consumers.js",
     "elsewhere.js",

@@ -1,6 +1,7 @@
 // Data points on their way to the daemon: gathered, bounded, sent in batches.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { within } from "clock.js";
 
 const GATHER_MS = 20;
 const SEND_MS = 10_000;
@@ -11,8 +12,8 @@ const LONGEST = 512 * 1024;
 const WAITING = 500;
 
 const waiting = [];
-/** Until when somebody is sending. A time, since workerd may drop whoever does in the middle. */
-let sendingUntil = 0;
+/** Since when somebody is sending. A time, since workerd may drop whoever does in the middle. */
+let sendingSince = -Infinity;
 
 /** Takes a list of points as text; its props come from the binding. */
 export class Analytics extends WorkerEntrypoint {
@@ -40,12 +41,12 @@ function listed(text) {
 }
 
 async function send(daemon) {
-  if (Date.now() < sendingUntil) return;
-  sendingUntil = Date.now() + SEND_MS;
+  if (within(SEND_MS, sendingSince)) return;
+  sendingSince = Date.now();
   await scheduler.wait(GATHER_MS);
   try {
     while (waiting.length > 0) {
-      sendingUntil = Date.now() + SEND_MS;
+      sendingSince = Date.now();
       const body = `{"written":[${take().join()}]}`;
       const response = await daemon.fetch("http://daemon/points", { method: "POST", body });
       await response.body?.cancel();
@@ -53,7 +54,7 @@ async function send(daemon) {
   } catch (error) {
     console.error(`data points were not sent: ${error}`);
   } finally {
-    sendingUntil = 0;
+    sendingSince = -Infinity;
   }
 }
 

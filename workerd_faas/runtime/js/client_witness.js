@@ -239,13 +239,13 @@ function thrown(invocation, error) {
 /** What there is to tell since this was asked last, and whether anything goes on. */
 export function look() {
   const now = Date.now();
-  for (const since of work) if (now - since.at > OPEN_MS) work.delete(since);
+  for (const since of work) if (Math.abs(now - since.at) > OPEN_MS) work.delete(since);
   const traces = [];
   let open = 0;
   for (const invocation of telling) {
     const { trace } = invocation;
     const over = trace.outcome !== undefined && invocation.work === 0;
-    if (!over && now - invocation.began < OPEN_MS) {
+    if (!over && Math.abs(now - invocation.began) < OPEN_MS) {
       open++;
       continue;
     }

@@ -1,6 +1,7 @@
 // From a version's id to an isolate that runs it.
 
 import { objects } from "bindings.js";
+import { within } from "clock.js";
 import { loadedOne } from "collect.js";
 import { PRIVATE, readDocument, whenStarted } from "document.js";
 import { LOAD_FAILED, UNAVAILABLE } from "errors.js";
@@ -8,7 +9,7 @@ import { Pace } from "pace.js";
 import { openSite } from "site.js";
 import { evictOldest, forget, slotOf, tick } from "versions.js";
 
-/** Versions whose start failed: when the next attempt is due, and how long to wait after it. */
+/** Versions whose start failed: when, and how long to wait after that. */
 const failed = new Map();
 
 /** Bytes that a version with little code may take: LOADED_VERSIONS counts in these (options.py). */
@@ -28,7 +29,7 @@ export const loads = () => made;
 /** An isolate of a version that is in no slot; resolves to `{entry}` or `{error}`. */
 export async function launch(version, depth, env, ctx, quiet = false) {
   const before = failed.get(version);
-  if (before !== undefined && Date.now() < before.due) {
+  if (before !== undefined && within(before.wait, before.at)) {
     return { error: LOAD_FAILED, reason: before.reason };
   }
   const entry = {
@@ -54,7 +55,7 @@ export async function launch(version, depth, env, ctx, quiet = false) {
     listening: undefined,
     turning: undefined,
     fading: false,
-    until: 0,
+    faded: 0,
     pace: new Pace(),
     reload: undefined,
   };
@@ -129,5 +130,5 @@ const tailProps = ({ version, slot, key }, header, depth) => ({
 function postpone(version, before, reason) {
   if (failed.size >= FAILED_MOST) failed.clear();
   const wait = before === undefined ? RETRY_FIRST : Math.min(2 * before.wait, RETRY_MOST);
-  failed.set(version, { due: Date.now() + wait, wait, reason });
+  failed.set(version, { at: Date.now(), wait, reason });
 }

@@ -13,7 +13,8 @@ let own;
 /** The quiet versions that have been called so much since this was asked last. */
 export function hot(entries) {
   const now = Date.now();
-  const enough = (HOT * (now - asked)) / 1000;
+  // The clock may have been set back: then nothing is said this time.
+  const enough = now < asked ? Infinity : (HOT * (now - asked)) / 1000;
   asked = now;
   const found = [];
   for (const entry of entries) {

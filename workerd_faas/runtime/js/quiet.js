@@ -112,8 +112,8 @@ async function heard(entry, env) {
   try {
     // What comes from there is the function's own: it may be anything.
     const told = await look(inside(entry, env), late.signal);
-    const { pending, lost, loud, beyond, traces: seen, requests } = told;
-    if (typeof pending !== "number" || typeof lost !== "number" || !seen.every(isTrace)) {
+    const { pending, lost, loud, beyond, traces: seen, requests = 0 } = told;
+    if (![pending, lost, requests].every(isCount) || !seen.every(isTrace)) {
       throw new TypeError("its witness talks nonsense");
     }
     for (const trace of seen) traces.add(entry.version, entry.function, trace);
@@ -130,5 +130,8 @@ async function heard(entry, env) {
     clearTimeout(timer);
   }
 }
+
+// A number below 0 would hide what others have pending.
+const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
 
 const isTrace = (trace) => Array.isArray(trace?.logs) && Array.isArray(trace.exceptions);

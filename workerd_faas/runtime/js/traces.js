@@ -3,6 +3,8 @@
 // Whoever prints a million lines pays for it here, in the own cell: each function may report so much
 // a second, and beyond that its invocations are counted and not even read.
 
+import { within } from "clock.js";
+
 const GATHER_MS = 20;
 const SEND_MS = 10_000;
 
@@ -26,8 +28,8 @@ export class Traces {
   /** Functions of which the daemon wants every invocation. */
   #tailed = new Set();
   #underWay = 0;
-  /** Until when somebody is sending. A time, since workerd may drop whoever does in the middle. */
-  #sendingUntil = 0;
+  /** Since when somebody is sending. A time, since workerd may drop whoever does in the middle. */
+  #sendingSince = -Infinity;
 
   /** How many have not been sent. */
   get size() {
@@ -66,12 +68,12 @@ export class Traces {
 
   /** Send all that waits and comes meanwhile, unless that is being done already. */
   async send(daemon) {
-    if (!this.#any() || Date.now() < this.#sendingUntil) return;
-    this.#sendingUntil = Date.now() + SEND_MS;
+    if (!this.#any() || within(SEND_MS, this.#sendingSince)) return;
+    this.#sendingSince = Date.now();
     try {
       await scheduler.wait(GATHER_MS);
       while (this.#any()) {
-        this.#sendingUntil = Date.now() + SEND_MS;
+        this.#sendingSince = Date.now();
         const lost = Array.from(this.#lost.values());
         this.#lost.clear();
         const batch = this.#take();
@@ -88,7 +90,7 @@ export class Traces {
       console.error(`traces were not sent: ${error}`);
     } finally {
       this.#underWay = 0;
-      this.#sendingUntil = 0;
+      this.#sendingSince = -Infinity;
     }
   }
 
@@ -113,7 +115,8 @@ export class Traces {
       this.#allowances.set(name, fresh);
       return fresh;
     }
-    known.left = Math.min(BURST, known.left + ((now - known.at) / 1000) * PER_SECOND);
+    const seconds = Math.max(0, now - known.at) / 1000;
+    known.left = Math.min(BURST, known.left + seconds * PER_SECOND);
     known.at = now;
     return known;
   }

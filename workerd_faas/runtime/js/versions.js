@@ -1,6 +1,7 @@
 // The versions that are loaded in this cell: loading on first use (launch.js), eviction of what was
 // used longest ago.
 
+import { within } from "clock.js";
 import { collectWhenDue } from "collect.js";
 import { collect, evict, inside } from "document.js";
 import { launch, loads } from "launch.js";
@@ -161,12 +162,13 @@ export function exchange(entry, next, stamp, env, ctx) {
 function fade(entry, env, ctx) {
   fading.set(entry.key, entry);
   entry.fading = true;
-  entry.until = entry.quiet ? Date.now() + FADE_MS : 0;
+  entry.faded = Date.now();
   letFade(entry, env, ctx);
 }
 
 function letFade(entry, env, ctx) {
-  if (entry.pending > 0 || Date.now() < entry.until || !fading.delete(entry.key)) return;
+  if (entry.pending > 0 || (entry.quiet && within(FADE_MS, entry.faded))) return;
+  if (!fading.delete(entry.key)) return;
   ctx.waitUntil(release(entry, env));
 }
 
