@@ -18,6 +18,7 @@ from workerd_faas.domain.upstream import Upstream
 from workerd_faas.runtime.cell import Times
 from workerd_faas.runtime.fleet import Fleet
 from workerd_faas.runtime.process import MIB
+from workerd_faas.runtime.slot import unavailable
 
 HELLO = "export default { fetch() { return new Response('hello') } }"
 SPIN = "export default { fetch() { for (;;); } }"
@@ -174,6 +175,35 @@ class LifeTests(FleetCase):
         waiting = Deferred.fromCoroutine(self.ready(fleet, THEIRS))
         upstream.end()
         self.assertEqual((await self.client.get(await waiting, "v")).text, "hello")
+
+    async def test_who_has_many_gives_to_who_has_none(self) -> None:
+        """
+        When an account keeps all cells busy and others wait, it gives some up, one each. Whoever
+        has the fewest gets the room, also before those of that account that have waited for longer.
+        """
+        fleet = await self.fleet(
+            max_cells=4,
+            isolation=Isolation.FUNCTION,
+            times=Times(drain=0.3, goodbye=0.1, stop=0.3),
+        )
+        held = [await self.ready(fleet, Route(ACCOUNT, f"fn{n}", "v")) for n in range(4)]
+        for upstream in held:
+            upstream.begin()
+        more = Deferred.fromCoroutine(self.outcome(fleet, Route(ACCOUNT, "fn4", "v")))
+        others = [Route(each * 32, "fn", "v") for each in "bc"]
+        for upstream in await gatherResults(
+            [Deferred.fromCoroutine(self.ready(fleet, route)) for route in others]
+        ):
+            upstream.begin()
+            self.assertEqual((await self.client.get(upstream, "v")).text, "hello")
+        self.assertFalse(more.called)
+        self.assertEqual(sum(upstream.retired for upstream in held), 2)
+        late = Deferred.fromCoroutine(self.outcome(fleet, Route("d" * 32, "fn", "v")))
+        await self.until(lambda: sum(upstream.retired for upstream in held) == 3)
+        self.assertNotIsInstance(await late, Problem)
+        more.addErrback(lambda _: None)
+        fleet.places(ACCOUNT, "fn4")[0].refuse(unavailable("It is over.", 1))
+        await more
 
     async def test_who_has_something_to_finish_is_not_waited_for(self) -> None:
         """

@@ -1,9 +1,11 @@
 """How many cells there may be, who waits for one, and who makes room."""
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Final
 
 import attrs
+from twisted.logger import Logger
 
 from workerd_faas.runtime import memory
 from workerd_faas.runtime.cell import Cell
@@ -32,6 +34,8 @@ class Room:
     seconds: Callable[[], float]
     give_up: Callable[[], bool]
     _queued: dict[Slot, None] = attrs.Factory(dict)
+
+    _log = Logger()
 
     @property
     def waiting(self) -> int:
@@ -62,10 +66,28 @@ class Room:
         """
         A process has ended.
         """
-        for queued in tuple(self._queued):
-            if self.has_some():
-                del self._queued[queued]
-                queued.admitted()
+        while self._queued and self.has_some():
+            queued = self._neediest()
+            del self._queued[queued]
+            queued.admitted()
+
+    def _neediest(self) -> Slot:
+        """
+        Who waits and whose account has the fewest cells; of these who has waited for longest.
+        """
+        held = self._held()
+        return min(self._queued, key=lambda slot: held[slot.account_id])
+
+    def _held(self) -> Counter[str | None]:
+        """
+        How many cells each account has that take requests or will.
+        """
+        return Counter(
+            slot.account_id
+            for slot in self.slots()
+            for cell in (slot.current, slot.starting)
+            if cell is not None
+        )
 
     def tick(self) -> None:
         """
@@ -101,3 +123,23 @@ class Room:
         ]
         if idle:
             min(idle, key=lambda each: each[:2])[2]()
+        elif self._queued:
+            self._share()
+
+    def _share(self) -> None:
+        """
+        Nothing is idle, and somebody waits: an account that has two cells more than theirs gives
+        one up, which finishes what it has first.
+        """
+        slots = self.slots()
+        if sum(len(slot.retired) for slot in slots) >= len(self._queued):
+            return
+        held = self._held()
+        [(account_id, most)] = held.most_common(1) or [(None, 0)]
+        if most < held[self._neediest().account_id] + 2:
+            return
+        theirs = [slot for slot in slots if slot.account_id == account_id and slot.current]
+        if theirs:
+            given = min(theirs, key=lambda slot: slot.last_used)
+            self._log.info("{key} makes room for others", key=given.key)
+            given.idle_out()
