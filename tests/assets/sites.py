@@ -98,7 +98,7 @@ def upload_files(daemon: Daemon, name: str, files: Mapping[str, str]) -> str:
     session = token
     for path, text in files.items():
         if hash_of(path, text.encode()) in missing:
-            token = send(daemon, session, path, text).result["jwt"]
+            token = send(daemon, session, path, text).result["jwt"] or token
     return token
 
 

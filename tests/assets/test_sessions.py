@@ -11,6 +11,7 @@ from tests.api.platform import Answer, PlatformTestCase
 from tests.assets.sites import hash_of, type_of
 from tests.e2e.daemon import multipart
 from workerd_faas.domain.limits import AssetQuota
+from workerd_faas.usecases.sites.sessions import SESSIONS_FOLLOWED
 
 ALICE = "a" * 32
 BOB = "b" * 32
@@ -80,7 +81,7 @@ class SessionTestCase(PlatformTestCase):
         missing = {digest for bucket in result["buckets"] for digest in bucket}
         for path, content in files.items():
             if hash_of(path, content) in missing:
-                token = (await self.send(session, path, content)).result["jwt"]
+                token = (await self.send(session, path, content)).result["jwt"] or token
         return token
 
     async def deploy(
@@ -233,15 +234,35 @@ class SessionTests(SessionTestCase):
 
     async def test_a_version_needs_all_its_files(self) -> None:
         """
-        A completion token does not help while a file is missing: no version is made.
+        A completion token does not help while a file is missing: no version is made. Who does not
+        know any more what is missing gives one all the same.
         """
         files = {INDEX: b"x", "/other.css": b"y"}
         session = (await self.begin(files)).result["jwt"]
+        for number in range(SESSIONS_FOLLOWED):
+            await self.begin({INDEX: b"%d" % number})
         completion = (await self.send(session, INDEX, b"x")).result["jwt"]
         refused = await self.deploy({"jwt": completion})
         self.assertEqual(refused.error[:2], (400, 10304))
         self.assertIn("/other.css", refused.error[2])
         self.assertIsNone(self.routes.owner("site"))
+
+    async def test_the_last_file_brings_the_completion_token(self) -> None:
+        """
+        While files are missing the answer is 202 and has no token; the last one, sent again too, is
+        answered with 201 and the token.
+        """
+        files = {INDEX: b"x", "/a.css": b"a", "/b.css": b"b"}
+        session = (await self.begin(files)).result["jwt"]
+        for path in (INDEX, "/a.css", "/a.css"):
+            answer = await self.send(session, path, files[path])
+            self.assertEqual((answer.status, answer.result), (202, {"jwt": None}))
+        another = (await self.begin(files, name="other")).result
+        self.assertEqual(another["buckets"], [[hash_of("/b.css", b"b")]])
+        for _ in range(2):
+            answer = await self.send(session, "/b.css", b"b")
+            self.assertEqual(answer.status, 201)
+        self.assertEqual((await self.deploy({"jwt": answer.result["jwt"]})).status, 200)
 
     async def test_names_of_others_and_strangers_are_refused(self) -> None:
         """

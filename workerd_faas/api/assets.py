@@ -66,7 +66,7 @@ class AssetRoutes:
 
     async def _receive(self, request: IRequest, account: str, read: Any) -> bytes:
         token = await self.sessions.receive(account, _bearer(request), lambda: self.in_thread(read))
-        return answer(request, {"jwt": token}, status=201)
+        return answer(request, {"jwt": token}, status=202 if token is None else 201)
 
     def _form(self, request: IRequest) -> list[ReceivedFile]:
         if query(request, "base64") != "true":

@@ -8,6 +8,7 @@ payload of the first.
 """
 
 import json
+import secrets
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -58,6 +59,7 @@ class SessionTokens:
             "account": scope.account_id,
             "function": scope.function,
             "manifest": scope.manifest,
+            "jti": secrets.token_hex(8),  # No two sessions are one.
             "iat": int(now.timestamp()),
             "exp": int((now + LIFETIME).timestamp()),
         }
