@@ -50,6 +50,25 @@ class SlowCells:
 
 
 @attrs.define
+class WritingCells:
+    """
+    A state cell that writes what it has.
+    """
+
+    written: bytes
+
+    async def ask(
+        self, account_id: str, question: StateQuestion, sink: BinaryIO | None = None
+    ) -> StateAnswer:
+        """
+        See `StateCells.ask`.
+        """
+        assert sink is not None
+        sink.write(self.written)
+        return StateAnswer(status=200, headers={}, body=b"")
+
+
+@attrs.define
 class AtOnce:
     """
     Owned work that nobody interrupts.
@@ -60,6 +79,18 @@ class AtOnce:
         See `OwnedWork.finish`.
         """
         return await work()
+
+
+def inventory_of(cells: Any) -> Inventory:
+    """
+    With these cells and nothing else.
+    """
+    return Inventory(
+        resources=None,  # type: ignore[arg-type]
+        cells=cells,
+        work=AtOnce(),
+        clock=SteppingClock(),
+    )
 
 
 class ImportTests(SynchronousTestCase):
@@ -74,13 +105,11 @@ class ImportTests(SynchronousTestCase):
         self.cells = SlowCells()
         directory = Path(self.mktemp())
         directory.mkdir()
-        inventory = Inventory(
-            resources=None,  # type: ignore[arg-type]
-            cells=self.cells,  # type: ignore[arg-type]
-            work=AtOnce(),
-            clock=SteppingClock(),
+        self.databases = Databases(
+            inventory=inventory_of(self.cells),
+            directory=directory,
+            reactor=Clock(),
         )
-        self.databases = Databases(inventory=inventory, directory=directory, reactor=Clock())
         self.transfer = self.databases.begin_import(DATABASE, "etag")
         self.transfer.path.write_bytes(b"INSERT INTO t VALUES (1);")
         self.transfer.uploaded = True
@@ -117,6 +146,33 @@ class ImportTests(SynchronousTestCase):
         again = self.ingest()
         self.cells.asked[1][1].callback(DONE)
         self.assertEqual(self.successResultOf(again)["num_queries"], 2)
+
+
+class ExportTests(SynchronousTestCase):
+    """
+    With a cell whose answer may break off.
+    """
+
+    def test_only_a_whole_export_is_given_out(self) -> None:
+        """
+        An export without the mark of its end is refused, and nothing of it is kept.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        cells = WritingCells(b"CREATE TABLE t (a);\n")
+        databases = Databases(
+            inventory=inventory_of(cells),
+            directory=directory,
+            reactor=Clock(),
+        )
+        options = {"no_schema": False, "no_data": False, "tables": []}
+        exporting = Deferred.fromCoroutine(databases.export(DATABASE, options))
+        problem = self.failureResultOf(exporting, Problem).value
+        self.assertIs(problem.kind, Kind.UNAVAILABLE)
+        self.assertEqual(list(directory.iterdir()), [])
+        cells.written += b"\0"
+        transfer = self.successResultOf(Deferred.fromCoroutine(databases.export(DATABASE, options)))
+        self.assertEqual(transfer.path.read_bytes(), b"CREATE TABLE t (a);\n")
 
 
 class StatementTests(SynchronousTestCase):

@@ -50,6 +50,8 @@ ROUTER: Final = (
 STATE: Final = (
     "state.js",
     "deliver.js",
+    "dump.js",
+    "ingest.js",
     "objects.js",
     "manage.js",
     "pace.js",

@@ -12,8 +12,8 @@ const ROUTES = {
   "DELETE /kv/bulk": deleteKeys,
   "DELETE /kv": (_request, id, env) => object(env.KV, id).destroy(),
   "POST /d1/query": query,
-  "POST /d1/import": async (request, id, env) =>
-    object(env.DATABASE, id).ingest(await request.text()),
+  "POST /d1/import": (request, id, env) =>
+    object(env.DATABASE, id).fetch("http://d1/", { method: "PUT", body: request.body }),
   "POST /d1/export": dump,
   "GET /d1": (_request, id, env) => object(env.DATABASE, id).info(),
   "DELETE /d1": (_request, id, env) => object(env.DATABASE, id).destroy(),
@@ -130,6 +130,6 @@ async function query(request, id, env) {
 
 async function dump(request, id, env) {
   const { no_schema, no_data, tables } = await request.json();
-  const lines = await object(env.DATABASE, id).dump(no_schema, no_data, ...tables);
-  return new Response(lines.join("\n") + "\n");
+  const body = JSON.stringify({ noSchema: no_schema, noData: no_data, tables });
+  return object(env.DATABASE, id).fetch("http://d1/", { method: "POST", body });
 }

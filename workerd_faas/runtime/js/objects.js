@@ -3,7 +3,14 @@
 import { KVNamespace as BundledKV } from "kv.js";
 import { D1Database as BundledD1 } from "d1.js";
 import { QueueShard as BundledShard } from "queues.js";
+import { check, statementsOf } from "dump.js";
+import { Ingest } from "ingest.js";
 import { statements } from "sql.js";
+
+/** Characters of SQL that are written at once. */
+const PART = 1024 * 1024;
+/** What follows the last of them: a stream that breaks off looks as if it had come to its end. */
+const END = new Uint8Array([0]);
 
 /** What functions are told that still bind something that was deleted. */
 export const GONE = "It was deleted.";
@@ -20,13 +27,26 @@ async function empty(ctx, gone = false) {
 /** Forget everything, for good: what came later would be kept where nobody sees it. */
 const destroy = (ctx) => empty(ctx, true);
 
-function check(ctx) {
+/** Lines as bytes, many at once. */
+function* parts(lines) {
+  const encoder = new TextEncoder();
+  let text = "";
+  for (const line of lines) {
+    text += line + "\n";
+    if (text.length < PART) continue;
+    yield encoder.encode(text);
+    text = "";
+  }
+  yield encoder.encode(text);
+}
+
+function checkThere(ctx) {
   if (ctx.storage.kv.get("gone")) throw new Error(GONE);
 }
 
 export class KVNamespace extends BundledKV {
   constructor(ctx, env) {
-    check(ctx);
+    checkThere(ctx);
     super(ctx, env);
   }
 
@@ -43,7 +63,7 @@ export class KVNamespace extends BundledKV {
 
 export class D1Database extends BundledD1 {
   constructor(ctx, env) {
-    check(ctx);
+    checkThere(ctx);
     super(ctx, env);
   }
 
@@ -74,30 +94,78 @@ export class D1Database extends BundledD1 {
     return answer;
   }
 
-  /** Run a whole file of SQL in one transaction, statement by statement. */
-  ingest(text) {
-    const began = performance.now();
-    const sql = this.ctx.storage.sql;
-    return this.ctx.storage.transactionSync(() => {
-      const done = sql.ingest(text);
-      let { rowsRead, rowsWritten, statementCount } = done;
-      if (done.remainder.trim() !== "") {
-        const last = sql.exec(done.remainder);
-        last.toArray();
-        rowsRead += last.rowsRead;
-        rowsWritten += last.rowsWritten;
-        statementCount += 1;
+  /** See dump.js. */
+  dump(noSchema, noData, ...tables) {
+    const { sql } = this.ctx.storage;
+    check(sql, tables);
+    return [...statementsOf(sql, { noSchema, noData, tables })];
+  }
+
+  /**
+   * Files of SQL go in and out as streams: what a call brings along may have 32 MiB. Meanwhile
+   * nobody else has the database, as at Cloudflare; workerd ends that after half a minute.
+   */
+  async fetch(request) {
+    try {
+      if (request.method === "PUT") return Response.json(await this.#ingest(request.body));
+      const options = await request.json();
+      check(this.ctx.storage.sql, options.tables);
+      return new Response(this.#dumped(options));
+    } catch (error) {
+      return Response.json({ error: String(error?.message ?? error) }, { status: 400 });
+    }
+  }
+
+  #dumped(options) {
+    const { readable, writable } = new IdentityTransformStream();
+    const writer = writable.getWriter();
+    // The answer has to be on its way before nothing else happens here.
+    const answered = scheduler.wait(1);
+    const work = async () => {
+      for (const part of parts(statementsOf(this.ctx.storage.sql, options))) {
+        await writer.write(part);
       }
-      return {
-        num_queries: statementCount,
-        meta: {
-          duration: performance.now() - began,
-          rows_read: rowsRead,
-          rows_written: rowsWritten,
-          size_after: sql.databaseSize,
-        },
-      };
+      await writer.write(END);
+      await writer.close();
+    };
+    const written = answered.then(() => this.#alone(work));
+    this.ctx.waitUntil(written.catch((error) => writer.abort(error)).catch(() => {}));
+    return readable;
+  }
+
+  /** Run a whole file of SQL in one transaction. */
+  async #ingest(stream) {
+    const began = performance.now();
+    const { sql } = this.ctx.storage;
+    const file = new Ingest(sql);
+    await this.#alone(() =>
+      this.ctx.storage.transaction(async () => {
+        for await (const text of stream.pipeThrough(new TextDecoderStream())) file.add(text);
+        file.end();
+      }),
+    );
+    return {
+      num_queries: file.statementCount,
+      meta: {
+        duration: performance.now() - began,
+        rows_read: file.rowsRead,
+        rows_written: file.rowsWritten,
+        size_after: sql.databaseSize,
+      },
+    };
+  }
+
+  /** Run work while nothing else happens here. A failure of it must not end this object. */
+  async #alone(work) {
+    const { error } = await this.ctx.blockConcurrencyWhile(async () => {
+      try {
+        await work();
+        return {};
+      } catch (error) {
+        return { error };
+      }
     });
+    if (error !== undefined) throw error;
   }
 
   /**
@@ -143,7 +211,7 @@ export class D1Database extends BundledD1 {
 
 export class QueueShard extends BundledShard {
   constructor(ctx, env) {
-    check(ctx);
+    checkThere(ctx);
     super(ctx, env);
   }
 

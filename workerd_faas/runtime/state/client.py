@@ -16,6 +16,7 @@ from twisted.web.client import (
     Agent,
     FileBodyProducer,
     HTTPConnectionPool,
+    RequestTransmissionFailed,
     ResponseDone,
     ResponseFailed,
 )
@@ -108,7 +109,7 @@ async def ask(
             Headers({name: [value] for name, value in headers.items()}),
             None if body is None else FileBodyProducer(body),
         )
-    except (ConnectError, ConnectionClosed, ResponseFailed):
+    except (ConnectError, ConnectionClosed, RequestTransmissionFailed, ResponseFailed):
         raise _broken() from None
     collected = io.BytesIO()
     into_sink = sink is not None and response.code == 200

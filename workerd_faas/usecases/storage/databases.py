@@ -1,11 +1,12 @@
 """D1 databases from outside: SQL, files of SQL in and out."""
 
 import json
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -166,11 +167,16 @@ class Databases:
             target="/d1/export",
             body=json.dumps(options).encode(),
         )
-        with transfer.path.open("wb") as file:
-            answer = await self.inventory.cells.ask(database.account_id, question, file)
-        if answer.status != 200:
+        try:
+            with transfer.path.open("w+b") as file:
+                answer = await self.inventory.cells.ask(database.account_id, question, file)
+                whole = _ended(file)
+        except BaseException:
             self._end(transfer.token)
-            raise _failed(answer)
+            raise
+        if answer.status != 200 or not whole:
+            self._end(transfer.token)
+            raise _failed(answer) if answer.status != 200 else _broken_off()
         transfer.uploaded = True
         return transfer
 
@@ -256,6 +262,29 @@ def check_statements(document: Any) -> Sequence[Mapping[str, Any]]:
         params = [int(value) if isinstance(value, bool) else value for value in params]
         checked.append({"sql": sql, "params": params})
     return checked
+
+
+def _ended(file: BinaryIO) -> bool:
+    """
+    Whether what the state cell wrote has its end (`END` in objects.js), which is taken away.
+    """
+    last = file.seek(0, os.SEEK_END) - 1
+    if last < 0:
+        return False
+    file.seek(last)
+    if file.read(1) != b"\0":
+        return False
+    file.truncate(last)
+    return True
+
+
+def _broken_off() -> Problem:
+    return Problem(
+        kind=Kind.UNAVAILABLE,
+        message="The export broke off: the database is too large to be exported in half a minute, "
+        "or its process ended.",
+        retry_after=1,
+    )
 
 
 def _failed(answer: StateAnswer) -> Problem:
