@@ -21,8 +21,10 @@ help:
 	@echo "make lock    choose new versions of all dependencies (needs uv)"
 	@echo "make clean   remove what these targets made, except .data"
 
-# A mark is made last, so that a set-up which was interrupted starts again.
+# A mark is made last, so that a set-up which was interrupted starts again. The bytecode is for a
+# daemon that may not write here.
 setup: .venv/.ready node_modules/.ready
+	@$(BIN)/python -m compileall -q workerd_faas twisted
 
 # Node.js comes with the development requirements, so that none need be on the machine.
 .venv/.packages: requirements/dev.txt
@@ -39,6 +41,8 @@ setup: .venv/.ready node_modules/.ready
 # editable_mode=compat puts the checkout itself on the path: twistd finds the plugin there.
 .venv/.ready: .venv/.packages setup.cfg pyproject.toml
 	$(PIP) --no-deps --no-build-isolation -e . --config-settings editable_mode=compat
+	@# Asking for help writes Twisted's cache of plugins, for the same reason.
+	$(BIN)/twistd --help > /dev/null
 	touch $@
 
 # Not `npm ci`: it fails when an optional package for another platform cannot be had. `install`

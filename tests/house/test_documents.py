@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,6 +110,15 @@ def test_the_help_of_make_names_every_target() -> None:
     (line,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     for target in set(line.split()) - {"help", "test-programs"}:
         assert f"make {target} " in makefile
+
+
+def test_setup_leaves_nothing_for_the_daemon_to_write() -> None:
+    """`make setup` makes bytecode and Twisted's cache of plugins, as the image does."""
+    command = ["make", "--dry-run", "--always-make", "--directory", str(ROOT), "setup"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for text in (done.stdout, read("Dockerfile")):
+        assert "-m compileall" in text
+        assert re.search(r"bin/twistd .*--help >", text)
 
 
 def test_there_are_examples() -> None:
