@@ -88,3 +88,23 @@ def test_the_installed_one() -> None:
     """
     found = find()
     assert found.version >= binary.OLDEST
+
+
+def test_one_that_hangs_is_left_with_a_plain_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A program that does not say its version is given up, without words of Python's own.
+    """
+    monkeypatch.setattr(binary, "_VERSION_SECONDS", 0.1)
+    hangs = program(tmp_path / "hangs", "exec sleep 60")
+    with pytest.raises(NoWorkerd, match="did not say its version") as caught:
+        find(hangs)
+    assert "Command" not in str(caught.value)
+
+
+def test_no_place_is_looked_at_twice() -> None:
+    """
+    Each directory that may have the program is named once, although the environment is in it.
+    """
+    assert len(set(binary.install_roots())) == len(binary.install_roots())

@@ -210,7 +210,9 @@ def workerd(setting: Path | None) -> Finding:
     try:
         found = binary.find(setting)
     except binary.NoWorkerd as error:
-        return failed(subject, " ".join(str(error).split()))
+        return failed(
+            subject, "; ".join(line.strip().rstrip(".") for line in str(error).splitlines())
+        )
     detail = f"{found.version} at {found.path}, from {found.source}"
     if found.version < binary.OLDEST:
         return failed(subject, f"{detail}: {binary.OLDEST} or newer is needed")

@@ -64,7 +64,8 @@ def install_roots() -> tuple[Path, ...]:
     The directories that may have the project's `node_modules`: the checkout, or the environment
     that the package is installed in.
     """
-    return (Path(__file__).resolve().parents[2], Path(sys.prefix), Path(sys.prefix).parent)
+    places = (Path(__file__).resolve().parents[2], Path(sys.prefix), Path(sys.prefix).parent)
+    return tuple(dict.fromkeys(places))
 
 
 def find(setting: Path | None = None, roots: Sequence[Path] | None = None) -> Workerd:
@@ -120,8 +121,10 @@ def version_of(path: Path) -> str:
             text=True,
             errors="replace",
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NoWorkerd(f"does not run: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise NoWorkerd(f"did not say its version within {_VERSION_SECONDS} s") from error
+    except OSError as error:
+        raise NoWorkerd(f"does not run: {error.strerror}") from error
     found = _VERSION.search(done.stdout)
     if done.returncode != 0 or found is None:
         said = (done.stderr or done.stdout).strip()[:200]
