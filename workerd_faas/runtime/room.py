@@ -131,12 +131,10 @@ class Room:
         Nothing is idle, and somebody waits: an account that has two cells more than theirs gives
         one up, which finishes what it has first.
         """
-        slots = self.slots()
-        if sum(len(slot.retired) for slot in slots) >= len(self._queued):
-            return
-        held = self._held()
+        slots, held = self.slots(), self._held()
         [(account_id, most)] = held.most_common(1) or [(None, 0)]
-        if most < held[self._neediest().account_id] + 2:
+        needy = sum(held[slot.account_id] + 2 <= most for slot in self._queued)
+        if sum(len(slot.retired) for slot in slots) >= needy:
             return
         theirs = [slot for slot in slots if slot.account_id == account_id and slot.current]
         if theirs:
