@@ -142,8 +142,8 @@ class TimeLimits(RelayCase):
     @in_asyncio
     async def test_half_closed(self) -> None:
         """
-        A client that has closed its half counts as gone when no response begins, and as there as
-        long as one flows.
+        A client that has closed its half counts as there as long as a response flows; if none
+        begins, one of HTTP/1.0 counts as gone, and one of HTTP/1.1 is told so in time.
         """
         ended = asyncio.Event()
 
@@ -160,7 +160,7 @@ class TimeLimits(RelayCase):
 
         self.script(script)
         wire = await self.connect()
-        await wire.send(GET)
+        await wire.send(GET.replace(b"1.1", b"1.0"))
         wire.writer.write_eof()
         await ended.wait()
         assert await wire.rest() == b""
@@ -168,6 +168,10 @@ class TimeLimits(RelayCase):
         await wire.send(b"GET /stream HTTP/1.1\r\n%s\r\n" % HOST)
         wire.writer.write_eof()
         assert (await wire.response()).body == b"x" * 10
+        wire = await self.connect()
+        await wire.send(GET)
+        wire.writer.write_eof()
+        assert (await wire.response()).status == 504
 
     @in_asyncio
     async def test_idle_cell_connections(self) -> None:
@@ -187,6 +191,57 @@ class TimeLimits(RelayCase):
         await wire.send(b"nonsense\r\n\r\n")
         assert (await wire.response()).status == 400
         await until(lambda: self.ingress.stats().connections == 0)
+
+
+class HalfClosed(RelayCase):
+    """
+    Clients that have said all they will say, and functions that take their time.
+    """
+
+    limits: ClassVar[RelayLimits] = RelayLimits(tick_seconds=0.02, half_closed_seconds=0.05)
+
+    async def wait(self, wire: Wire) -> None:
+        """
+        A cell that answers when it is told to.
+        """
+        self.answer, self.ended = asyncio.Event(), asyncio.Event()
+        await wire.head()
+        gone = asyncio.ensure_future(wire.ended())
+        told = asyncio.ensure_future(self.answer.wait())
+        await asyncio.wait((gone, told), return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if gone.done():
+            self.ended.set()
+        else:
+            await wire.send(ok(b"late"))
+
+    @in_asyncio
+    async def test_listening(self) -> None:
+        """
+        One that listens gets its response, however long that takes, after interim ones.
+        """
+        self.script(self.wait)
+        wire = await self.connect()
+        await wire.send(GET)
+        wire.writer.write_eof()
+        for _ in range(3):
+            assert await wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        self.answer.set()
+        assert (await wire.response()).body == b"late"
+        assert await wire.rest() == b""
+
+    @in_asyncio
+    async def test_gone(self) -> None:
+        """
+        One that then closes the other half too ends its request in the cell.
+        """
+        self.script(self.wait)
+        wire = await self.connect()
+        await wire.send(GET)
+        wire.writer.write_eof()
+        assert b" 100 " in await wire.head()
+        wire.close()
+        await self.ended.wait()
 
 
 class Sizes(RelayCase):

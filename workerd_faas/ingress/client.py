@@ -15,8 +15,10 @@ from workerd_faas.ingress.linger import linger
 from workerd_faas.ingress.peers import Client, Peer, direct_client
 from workerd_faas.ingress.relay import Relay
 from workerd_faas.ingress.request_reader import RequestReader
-from workerd_faas.ingress.sockets import peer_of, reset, set_limits
+from workerd_faas.ingress.sockets import peer_of, reset, set_limits, unacknowledged
 from workerd_faas.ingress.timers import NEVER
+
+_STILL_THERE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _TURNS: Final = 16
 """Pipelined requests that are begun without a look at other connections."""
@@ -54,6 +56,7 @@ class ClientConnection(asyncio.Protocol):
         "_read_paused",
         "_reader",
         "_relay",
+        "_until",
         "_write_paused",
         "_yielded",
         "deadline",
@@ -84,6 +87,7 @@ class ClientConnection(asyncio.Protocol):
         self._eof = False
         self._closing = False
         self._mark = -1
+        self._until = NEVER
         self.deadline = 0.0
 
     # What the transport says.
@@ -140,6 +144,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             return True
         self._mark = exchange.sent
+        self._until = self.deadline
         self.deadline = min(
             self.deadline, self._relay.timers.now + self._relay.limits.half_closed_seconds
         )
@@ -511,9 +516,11 @@ class ClientConnection(asyncio.Protocol):
         """
         Give the exchange so long from now on, until the head of its response.
         """
-        if self._eof:
-            seconds = min(seconds, self._relay.limits.half_closed_seconds)
         self.deadline = self._relay.timers.now + seconds
+        if self._eof:
+            self._until = self.deadline
+            seconds = min(seconds, self._relay.limits.half_closed_seconds)
+            self.deadline = self._relay.timers.now + seconds
 
     def answering_began(self) -> None:
         """
@@ -544,14 +551,28 @@ class ClientConnection(asyncio.Protocol):
         elif exchange.answering:
             self._overdue_while_answering(exchange)
         elif self._eof:
-            # Nothing has come of its request since it said its last: it is gone.
-            self._exchange = None
-            exchange.client_lost()
-            self._close()
+            self._overdue_after_eof(exchange, now)
         elif self._reader.body is not None and not self._read_paused:
             self._refuse(Malformed("The request's body did not go on in time.", 408))
         else:
             exchange.time_out()
+
+    def _overdue_after_eof(self, exchange: Exchange, now: float) -> None:
+        """
+        Nothing has come of its request since it said its last. An interim response, which it has to
+        expect at any time (RFC 9110 section 15.2), is answered by a reset if it is gone.
+        """
+        silent = self.peer.address is not None and unacknowledged(self.transport)
+        if silent or exchange.request.http10:
+            self._exchange = None
+            exchange.client_lost()
+            self._close()
+        elif now >= self._until:
+            exchange.time_out()
+        else:
+            self.transport.write(_STILL_THERE)
+            self._relay.silence.add(self)
+            self.deadline = min(self._until, now + self._relay.limits.half_closed_seconds)
 
     def _overdue_while_answering(self, exchange: Exchange) -> None:
         stalled = self._write_paused

@@ -21,8 +21,8 @@ class RelayLimits:
         cell_wait_seconds: For a cell to become ready; `Cells` has its own, tighter bound.
         refused_seconds: A cell that refuses connections has been replaced by then, or 503.
         write_stall_seconds: A client that takes no byte of what waits for it is cut off.
-        half_closed_seconds: A client that has sent its FIN counts as gone when nothing could be
-            sent to it for so long.
+        half_closed_seconds: A client that has sent its FIN is asked whether it listens when nothing
+            could be sent to it for so long; it counts as gone if it cannot be asked.
         linger_seconds: How long a refused client may go on sending, and a tunnel of which one
             half is closed may be silent, before it is cut off.
         last_request_seconds: A connection that is idle when the daemon is about to stop may bring

@@ -2,8 +2,8 @@
 Clients that vanish while nothing is read from them.
 
 A paused transport watches nothing, so the reset of a client that has gone unnoticed could keep a
-cell occupied for as long as that cell does not read. Paused sockets are therefore polled at each
-tick; there are few of them.
+cell occupied for as long as that cell does not read; and nothing is read any more from a client
+that has sent its FIN. Such sockets are therefore polled at each tick; there are few of them.
 """
 
 import asyncio

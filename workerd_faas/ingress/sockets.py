@@ -1,9 +1,12 @@
 """What the relay asks of sockets beyond bytes."""
 
+import array
 import asyncio
+import fcntl
 import os
 import socket
 import struct
+import termios
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -38,6 +41,15 @@ def unread(transport: asyncio.Transport) -> Iterator[bytes]:
         if not data:
             return
         yield data
+
+
+def unacknowledged(transport: asyncio.Transport) -> bool:
+    """
+    Whether something that was sent over TCP has not been acknowledged by the other end.
+    """
+    count = array.array("i", [0])
+    fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, count)
+    return count[0] > 0
 
 
 def peer_of(transport: asyncio.Transport, proxies: Sequence[Network]) -> Peer:
