@@ -422,6 +422,34 @@ class MisfortuneTests(StateCase):
         fleet = await self.functions(state, AccountLoader(text))
         self.assertIn("D1_ERROR: The database cannot be reached", (await self.call(fleet)).text)
 
+    async def test_many_large_values_at_once_take_no_memory(self) -> None:
+        """
+        Twelve values of 20 MB are stored and read at the same time by a process that has room for
+        few of them, and it is the same one in the end.
+        """
+        state = await self.state_fleet(memory=96 << 20)
+        content = b"large" * 4_000_000
+
+        async def value(method: str, number: int) -> bytes:
+            question = StateQuestion(
+                kind="kv",
+                id="ns",
+                method=method,
+                target=f"/{number}",
+                body=content if method == "PUT" else None,
+            )
+            answer = await state.ask(ACCOUNT, question)
+            self.assertEqual(answer.status, 200, answer.body)
+            return answer.body
+
+        await value("PUT", 0)
+        pid = self.pid(state)
+        for method in ("PUT", "GET"):
+            asked = [Deferred.fromCoroutine(value(method, number)) for number in range(12)]
+            found = await gatherResults(asked)
+            self.assertTrue(method == "PUT" or all(each == content for each in found))
+        self.assertEqual(self.pid(state), pid)
+
     async def test_what_does_not_fit_into_memory_is_done(self) -> None:
         """
         Rows that are sorted, indexed, changed and dropped by the megabyte are, in a process that

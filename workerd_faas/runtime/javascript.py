@@ -57,6 +57,7 @@ STATE: Final = (
     "pace.js",
     "queue.js",
     "sql.js",
+    "values.js",
 )
 CHECK: Final = ("check.js", *_SHARED)
 PROMOTED: Final = (

@@ -7,10 +7,10 @@
 
 import { deliveries } from "deliver.js"; // First: queues.js reads what it sets.
 import { Pace } from "pace.js";
-import kv from "kv.js";
 import D1 from "d1.js";
 import { manage } from "manage.js";
 import { backlog, serve } from "queue.js";
+import { serve as serveKeys } from "values.js";
 
 export { D1 };
 export { D1Database, KVNamespace, QueueShard } from "objects.js";
@@ -21,7 +21,7 @@ export default {
     const id = request.headers.get("state-id");
     switch (request.headers.get("state-kind")) {
       case "kv":
-        return readable(await kv.fetch(asKV(request), kvEnv(env), { props: { namespace: id } }));
+        return readable(await serveKeys(request, id, env));
       case "d1":
         return ctx.exports.D1({ props: { database: id } }).fetch(request);
       case "queue":
@@ -60,34 +60,6 @@ async function resume(env) {
     resumed = undefined;
     console.error(`queues do not go on yet: ${error}`);
   }
-}
-
-const kvEnv = (env) => ({ SHARD: env.KV, BLOBS: env.BLOBS });
-
-/**
- * A stream ends with a byte of its own (client_kv.js): without it, it broke off on the way, which
- * looks like its end.
- */
-async function streamed(request) {
-  const bytes = new Uint8Array(await request.arrayBuffer());
-  if (bytes.at(-1) !== 1) {
-    throw Object.assign(new Error("The value's stream broke off."), { status: 400 });
-  }
-  return bytes.subarray(0, -1);
-}
-
-/** Metadata travels as ASCII, since headers cannot hold every text. */
-function asKV(request) {
-  const sent = request.headers.get("kv-metadata");
-  const metadata = sent === null ? null : JSON.stringify(JSON.parse(sent));
-  return {
-    url: request.url,
-    method: request.method,
-    headers: { get: (name) => (name === "CF-KV-Metadata" ? metadata : null) },
-    arrayBuffer: () =>
-      request.headers.has("kv-stream") ? streamed(request) : request.arrayBuffer(),
-    json: () => request.json(),
-  };
 }
 
 /** What went wrong is the status text there; a body gets through every proxy whole. */
