@@ -13,21 +13,32 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from OpenSSL.SSL import TLS_METHOD
+from OpenSSL import SSL
+from service_identity import CertificateError, VerificationError
 from twisted.internet import ssl
+from twisted.internet.error import ConnectionRefusedError, DNSLookupError
+from twisted.trial.unittest import TestCase
 
 from tests.identity.world import WorldCase
 from tests.oidc.provider import FIRST_KEY
+from workerd_faas.oidc.http import reason
 
 
-def certificate(directory: Path, address: str) -> ssl.DefaultOpenSSLContextFactory:
+def address(text: str) -> x509.IPAddress:
     """
-    A context with a certificate for `address` that signs itself, also as `ca.pem`.
+    The name of a host without a name.
+    """
+    return x509.IPAddress(ipaddress.ip_address(text))
+
+
+def certificate(directory: Path, *names: x509.GeneralName) -> ssl.DefaultOpenSSLContextFactory:
+    """
+    A context with a certificate for these names that signs itself, also as `ca.pem`.
     """
     directory.mkdir()
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -35,18 +46,17 @@ def certificate(directory: Path, address: str) -> ssl.DefaultOpenSSLContextFacto
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False
-        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(FIRST_KEY.private, SHA256())
     )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
+    made = builder.sign(FIRST_KEY.private, SHA256())
     pem = made.public_bytes(Encoding.PEM)
     (directory / "ca.pem").write_bytes(pem)
     key = FIRST_KEY.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (directory / "key.pem").write_bytes(key)
     return ssl.DefaultOpenSSLContextFactory(
-        str(directory / "key.pem"), str(directory / "ca.pem"), TLS_METHOD
+        str(directory / "key.pem"), str(directory / "ca.pem"), SSL.TLS_METHOD
     )
 
 
@@ -55,9 +65,9 @@ class TlsTests(WorldCase):
     A provider on https.
     """
 
-    async def _login(self, address: str, trusted: bool) -> str:
+    async def _login(self, trusted: bool, *names: x509.GeneralName) -> str:
         directory = Path(self.mktemp())
-        tls = certificate(directory, address)
+        tls = certificate(directory, *names)
         changes = {"SSL_CERT_FILE": str(directory / "ca.pem")} if trusted else {}
         with mock.patch.dict(os.environ, changes):
             world = await self.world(provider_tls=tls)
@@ -68,8 +78,42 @@ class TlsTests(WorldCase):
         """
         With a certificate of our authorities for its address it is asked, else not.
         """
-        trusted = await self._login("127.0.0.1", True)
-        self.assertIn("/authorize?", trusted)
-        for address, known in (("127.0.0.1", False), ("127.0.0.2", True)):
-            refused = await self._login(address, known)
+        self.assertIn("/authorize?", await self._login(True, address("127.0.0.1")))
+        for trusted, names in (
+            (False, [address("127.0.0.1")]),
+            (True, [address("127.0.0.2")]),
+            (True, [x509.DNSName("127.0.0.1")]),
+        ):
+            refused = await self._login(trusted, *names)
             self.assertIn("error=temporarily_unavailable", refused)
+
+    async def test_a_certificate_must_say_whose_it_is(self) -> None:
+        """
+        One of our authorities that names nobody, or in a malformed way, passes for no host.
+        """
+        for names in ([], [x509.DNSName("*.localhost")], [x509.DNSName("a*b.example.com")]):
+            refused = await self._login(True, *names)
+            self.assertIn("error=temporarily_unavailable", refused)
+
+
+class ReasonTests(TestCase):
+    """
+    What an operator is told.
+    """
+
+    def test_words(self) -> None:
+        """
+        Each way not to be connected is told in words, not by the name of a class.
+        """
+        untrusted = SSL.Error([("SSL routines", "", "certificate verify failed")])
+        for error, words in (
+            (untrusted, "certificate is not trusted"),
+            (SSL.Error([("SSL routines", "", "wrong version number")]), "wrong version number"),
+            (SSL.Error(), "broke off"),
+            (DNSLookupError(), "host name is unknown"),
+            (ConnectionRefusedError(), "nothing listens"),
+            (VerificationError([]), "another name"),
+            (CertificateError(), "does not say whose"),
+        ):
+            self.assertIn(words, reason(error))
+        self.assertEqual(reason(ValueError("a secret")), "ValueError")

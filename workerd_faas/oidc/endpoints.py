@@ -11,10 +11,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.web.client import URI, BrowserLikePolicyForHTTPS
+from twisted.web.client import URI
 from twisted.web.error import SchemeNotSupported
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
+
+from workerd_faas.oidc.tls import Verified
 
 
 class _Counted(ProtocolWrapper):
@@ -75,7 +77,7 @@ class CountedEndpoints:
         self._reactor = reactor
         self._connect_timeout = connect_timeout
         self._most = most
-        self._policy = BrowserLikePolicyForHTTPS()
+        self._policy = Verified()
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """

@@ -9,9 +9,20 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
+from OpenSSL import SSL
+from service_identity import CertificateError, VerificationError
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionClosed,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoRouteError,
+)
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -44,6 +55,18 @@ _MOST_BYTES: Final = 2 * MAX_ANSWER
 """Of an answer with its head and framing, so that a body of `MAX_ANSWER` fits in."""
 
 
+_WORDS: Final[Mapping[type[BaseException], str]] = {
+    DNSLookupError: "its host name is unknown",
+    ConnectionRefusedError: "nothing listens there",
+    ConnectTimeout: "nothing answers there",
+    NoRouteError: "there is no route to it",
+    VerificationError: "its certificate is for another name",
+    CertificateError: "its certificate does not say whose it is",
+    ConnectionLost: "it broke off",
+    ConnectionDone: "it hung up",
+}
+
+
 @attrs.define(auto_exc=True)
 class CallFailed(Exception):
     """
@@ -51,6 +74,25 @@ class CallFailed(Exception):
     """
 
     message: str
+
+
+def reason(error: BaseException) -> str:
+    """
+    Why there is no connection, for an operator. What an exception says of itself may be long or
+    quote what was sent; so its class speaks, or we do.
+    """
+    if isinstance(error, SSL.Error):
+        said = ", ".join(str(each[-1]) for each in error.args[0]) if error.args else ""
+        if "certificate verify failed" in said:
+            return (
+                "its certificate is not trusted here; add an authority of your own to those of the "
+                "system (Debian: update-ca-certificates)"
+            )
+        return f"TLS fails: {said or 'it broke off'}"
+    for kind, words in _WORDS.items():
+        if isinstance(error, kind):
+            return words
+    return type(error).__name__
 
 
 @attrs.frozen
@@ -205,9 +247,9 @@ class ProviderCalls:
         except TimeoutError:
             raise CallFailed(f"no complete answer within {self.timeout:g} s") from None
         except (ConnectError, ConnectionClosed, DNSLookupError, SchemeNotSupported) as error:
-            raise CallFailed(f"no connection: {type(error).__name__}") from error
+            raise CallFailed(f"no connection: {reason(error)}") from error
         except (ResponseFailed, ResponseNeverReceived, RequestTransmissionFailed) as error:
-            reasons = ", ".join(reason.type.__name__ for reason in error.reasons)
+            reasons = ", ".join(reason(each.value) for each in error.reasons)
             raise CallFailed(f"no valid HTTP answer: {reasons}") from error
 
     async def _call(
