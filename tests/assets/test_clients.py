@@ -172,6 +172,8 @@ def test_wrkst_deploys_sites(project: Project, tmp_path: Path) -> None:
     project.configure(name="byhand", assets={"directory": "public"})
     first = developer.run("deploy", cwd=project.directory)
     assert "3 uploaded, 0 already there" in first
+    # The bar is for terminals, to its last line.
+    assert "\n\n" not in first
     assert "_redirects, line 2 has no effect" in first
     assert daemon.function("byhand").text == "<h1>home</h1>"
     project.write("index.js", WORKER)

@@ -94,6 +94,7 @@ def send_site(scripts: ScriptsApi, name: str, site: Site) -> dict[str, Any]:
         MofNCompleteColumn(),
         console=error_console(),
         transient=True,
+        disable=not sys.stderr.isatty(),
     )
     with bar:
         task = bar.add_task("uploading", total=None)
