@@ -292,12 +292,14 @@ def test_order_of_files(work: Path, names: list[str], expected: str) -> None:
 
 def test_toml_dates_are_refused(work: Path) -> None:
     """
-    A TOML date among the variables is an error, because JSON has none.
+    A TOML date or infinity among the variables is an error, because JSON has none.
     """
-    (work / "wrangler.toml").write_text('name = "a"\n[vars]\nD = 2026-11-23\nS = "2026-11-23"\n')
+    (work / "wrangler.toml").write_text(
+        'name = "a"\n[vars]\nD = 2026-11-23\nI = { deep = [1.5, inf] }\nS = "2026-11-23"\nF = 1.5\n'
+    )
     with pytest.raises(Failure) as caught:
         read_project(load_config(None, work), None)
-    assert [line.split(" ")[0] for line in caught.value.details] == ["vars.D"]
+    assert [line.split(" ")[0] for line in caught.value.details] == ["vars.D", "vars.I"]
 
 
 @pytest.mark.parametrize("text", ['{"a": }', "[1]", '{"name": "x" /* no end', "name = "])

@@ -5,6 +5,7 @@ Every kind that Wrangler can send is sent: the server says by name what it does 
 function is never deployed with a binding silently missing.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -199,7 +200,9 @@ def variables(
         elif _is_json(value):
             yield {"name": name, "type": "json", "json": value}
         else:
-            report(f"{key}.{name}", "is a TOML date or time; write it as a string")
+            report(
+                f"{key}.{name}", "has what JSON has not (a date, a time, inf): write it as a string"
+            )
 
 
 def _is_json(value: Any) -> bool:
@@ -207,4 +210,6 @@ def _is_json(value: Any) -> bool:
         return all(_is_json(each) for each in value.values())
     if isinstance(value, list):
         return all(_is_json(each) for each in value)
-    return value is None or isinstance(value, str | int | float | bool)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str | int | bool)
