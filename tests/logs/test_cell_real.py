@@ -23,6 +23,11 @@ export default { fetch(request) {
   if (pathname === "/cycle") { const a = {}; a.a = a; console.log(a, 12n, Symbol("s"), () => 1); }
   if (pathname === "/escapes") console.log("\\0".repeat(200_000));
   if (pathname === "/json") console.log({ toJSON() { throw new Error("no"); } }, NaN, "\\ud800");
+  if (pathname === "/deep") {
+    let deep = "core";
+    for (let i = 0; i < 5000; i++) deep = i % 2 ? [deep] : { deep };
+    console.log("before", deep, "\\\\\\"[");
+  }
   if (pathname === "/message") throw { name: "x".repeat(300_000), message: 7, stack: {} };
   return new Response("ok");
 } }
@@ -163,9 +168,24 @@ class ReportTests(RealCase):
         is reported, within bounds, and the next one too.
         """
         _, upstream = await self.serve(ODD)
-        paths = ["cycle", "escapes", "json", "message"]
+        paths = ["cycle", "escapes", "json", "deep", "message"]
         for path in paths:
             await self.client.get(upstream, "v", f"/{path}")
             await self.reported(path)
         for _, _, trace in self.events.traces:
             self.assertLess(len(str(trace)), 512 * 1024)
+
+    async def test_what_is_nested_deep_is_told_as_text(self) -> None:
+        """
+        A value that nobody could read as JSON comes as its text, beside the others of its line.
+        """
+        _, upstream = await self.serve(ODD)
+        await self.client.get(upstream, "v", "/deep")
+        await self.reported("deep")
+        ((_, _, trace),) = self.events.traces
+        ((before, deep, after),) = [log["message"] for log in trace["logs"]]
+        self.assertEqual((before, after), ("before", '\\"['))
+        self.assertEqual(deep.count("["), 2500)
+        self.assertIn('"core"', deep)
+        self.assertFalse(trace["truncated"])
+        self.assertEqual(self.events.losses, [])

@@ -13,6 +13,9 @@ const BATCH = 128 * 1024;
 const WAITING = 2 * 1024 * 1024;
 const LONGEST = 256 * 1024;
 
+/** Levels of arrays and objects. The daemon could not read much more, nor could people. */
+const DEEPEST = 64;
+
 /** Characters that one function may report at once, and per second in the long run. */
 const BURST = 512 * 1024;
 const PER_SECOND = 128 * 1024;
@@ -144,25 +147,33 @@ const isSilent = (trace) =>
   trace.exceptions.length === 0 &&
   trace.event?.cron === undefined;
 
-/** A report as text, without the last lines if it would be too long; and how many these are. */
+/**
+ * A report as text, without the last lines if it would be too long, and with values that are nested
+ * too deep written as text; and how many lines are missing.
+ */
 function written(version, trace) {
   const ended = trace.ended ?? Date.now();
   let text = JSON.stringify({ version, ended, trace });
-  if (text.length <= LONGEST) return { text, dropped: 0 };
+  const truncated = text.length > LONGEST;
+  if (!truncated && !isDeep(text)) return { text, dropped: 0 };
   // workerd itself cuts at 256 KiB, but of what is printed, not of how JSON writes it.
   const logs = [];
-  let left = LONGEST / 2;
-  for (const log of trace.logs) {
+  let left = truncated ? LONGEST / 2 : LONGEST;
+  for (const log of trace.logs.map(flat)) {
     left -= JSON.stringify(log).length;
     if (left < 0) break;
     logs.push(log);
   }
   const { outcome, eventTimestamp, entrypoint, event } = trace;
   const request = event?.request;
-  const shown = request && { request: { ...plain(request), headers: {} }, response: event.response };
+  const shown = request
+    ? { request: { ...plain(request), headers: {} }, response: event.response }
+    : truncated || isDeep(JSON.stringify(event ?? null))
+      ? null
+      : event;
   const exceptions = trace.exceptions.slice(0, 10).map(shortened);
-  const short = { outcome, eventTimestamp, entrypoint, logs, exceptions, truncated: true };
-  text = JSON.stringify({ version, ended, trace: { ...short, event: shown ?? null } });
+  const short = { outcome, eventTimestamp, entrypoint, logs, exceptions, truncated };
+  text = JSON.stringify({ version, ended, trace: { ...short, event: shown } });
   if (text.length > LONGEST) {
     logs.length = 0;
     text = JSON.stringify({ version, ended, trace: { ...short, exceptions: [], event: null } });
@@ -171,7 +182,47 @@ function written(version, trace) {
 }
 
 function plain({ url, method, cf }) {
-  return { url: url.slice(0, 4096), method, cf };
+  return { url: url.slice(0, 4096), method, cf: isDeep(JSON.stringify(cf ?? {})) ? {} : cf };
+}
+
+/** A line whose values can be read: what is nested too deep is told as its JSON. */
+function flat(log) {
+  const { message, level, timestamp, errorInfo } = log;
+  const values = Array.isArray(message) ? message : [message];
+  const words = values.map((value) => {
+    const text = JSON.stringify(value);
+    return text !== undefined && isDeep(text) ? text : value;
+  });
+  return { message: words, level, timestamp, errorInfo };
+}
+
+/** Whether JSON is nested deeper than can be read. */
+function isDeep(text) {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    switch (text[at]) {
+      case '"':
+        at = endOfString(text, at);
+        break;
+      case "{":
+      case "[":
+        if (++depth > DEEPEST) return true;
+        break;
+      case "}":
+      case "]":
+        depth--;
+    }
+  }
+  return false;
+}
+
+function endOfString(text, start) {
+  for (let end = start; ; ) {
+    end = text.indexOf('"', end + 1);
+    let escapes = 0;
+    while (text[end - 1 - escapes] === "\\") escapes++;
+    if (escapes % 2 === 0) return end;
+  }
 }
 
 function shortened({ name, message, stack, timestamp }) {
