@@ -156,6 +156,27 @@ def test_it_is_quarantined_and_others_go_on(
     assert standing(bad, name) == "free"
 
 
+def test_a_deploy_that_spins_where_it_is_loaded(bad: Daemon) -> None:
+    """
+    A version that passes the upload check and spins when it is loaded beside others, before anybody
+    asks for it, fails no request to these, and it is the one that is found guilty.
+    """
+    bad.upload("sibling", HELLO)
+    bad.upload("warmed", HELLO)
+    assert bad.function("warmed").text == "hello"
+    code = f"import {{ env }} from 'cloudflare:workers'; while (env.SIBLING.fetch); {HELLO}"
+    with Innocents(bad, ("sibling",)) as innocents:
+        until(lambda: innocents.seen.total() > 100, "the process has answered since then")
+        ends = bad.log.count("ended: cpu")
+        binding = {"type": "service", "name": "SIBLING", "service": "sibling"}
+        assert bad.upload("warmed", code, bindings=[binding]).status == 200
+        until(lambda: bad.log.count("ended: cpu") > ends, "its process ends")
+        until(lambda: standing(bad, "warmed") == "suspect", "it is suspected")
+        until(lambda: bad.function("warmed").document["errors"][0]["code"] == QUARANTINED, "guilty")
+        assert standing(bad, "sibling") == "free"
+    assert set(innocents.seen) == {("sibling", 200)}
+
+
 def test_work_after_the_answer(bad: Daemon) -> None:
     """
     A function whose answer is complete before it spins is found out all the same, and its owner can

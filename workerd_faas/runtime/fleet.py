@@ -393,6 +393,8 @@ class Fleet:
         """
         for slot in self._crowds.members.get(self._key(route)) or self._at(route):
             if slot.current is not None:
+                # Nobody has asked for it: if its code hangs, nothing else would say whose it is.
+                slot.current.upstream.recent.add(route.function)
                 self._own(slot.current.prober.warm(route.version_id, route.function))
 
     def _at(self, route: Route) -> tuple[Slot, ...]:
