@@ -192,7 +192,9 @@ class ApiRequest(Request):
         if self.path == PREFIX or self.path.startswith(PREFIX + b"/"):
             self.path = self.path[len(PREFIX) :] or b"/"
         if not _is_text(self.path):
-            problem = Problem(kind=Kind.BAD_REQUEST, message="The path, decoded, must be UTF-8 without NUL.")
+            problem = Problem(
+                kind=Kind.BAD_REQUEST, message="The path, decoded, must be UTF-8 without NUL."
+            )
             self.write(answer_problem(self, problem))
             self.finish()
             return
