@@ -115,6 +115,33 @@ def test_what_an_operator_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "SANDBOX=bwrap" in broken.detail
 
 
+def test_a_python_that_cells_cannot_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where the interpreter is in somebody's own directory and does not start for others, that is told
+    and is no failure, for cells do without it.
+    """
+    hidden = tmp_path / "home"
+    hidden.mkdir(mode=0o700)
+    python = hidden / "python"
+    python.write_text("#!/bin/sh\necho no library >&2; exit 127\n")
+    python.chmod(0o755)
+    assert walls.out_of_reach(python) == hidden
+    assert walls.out_of_reach(Path("/bin/sh")) is None
+    settings = load({"DATA_DIR": str(tmp_path)}, dev=True)
+
+    def fails(*_: object, **__: object) -> Mapping[str, Any]:
+        raise OSError("no library")
+
+    monkeypatch.setattr(walls, "try_out", fails)
+    monkeypatch.setattr("sys.executable", "/bin/sh")
+    (broken,) = walls.examine(settings)
+    assert broken.level is Level.FAILED
+    monkeypatch.setattr("sys.executable", str(python))
+    (told,) = walls.examine(settings)
+    assert told.level is Level.WARNING
+    assert str(hidden) in told.detail and "no library" in told.detail
+
+
 def test_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Too few descriptors for the clients that the relay takes are a warning that says how many it

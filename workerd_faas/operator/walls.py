@@ -6,6 +6,7 @@ a cell and tries what it may not.
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -144,8 +145,34 @@ def examine(settings: Settings) -> list[Finding]:
     except walls.NoWall as missing:
         return [failed("walls", str(missing))]
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        hidden = out_of_reach(Path(sys.executable))
+        if hidden is not None:
+            return [_not_tried(hidden, error)]
         return [failed("walls", f"no process can be confined as a cell is: {error}")]
     return [*judge(stand, seen), bubblewrap(stand)]
+
+
+def out_of_reach(program: Path) -> Path | None:
+    """
+    What keeps users of their own, as cells are, from running a program: the file, or a directory
+    on the way to it.
+    """
+    resolved = program.resolve()
+    for each in (resolved, *resolved.parents):
+        if not each.stat().st_mode & stat.S_IXOTH:
+            return each
+    return None
+
+
+def _not_tried(hidden: Path, error: Exception) -> Finding:
+    """
+    Cells do without Python: it is only what tries the walls.
+    """
+    return warning(
+        "walls",
+        f"not tried: other users cannot enter {hidden}, where this Python is, which tries them "
+        f"({error})",
+    )
 
 
 def _as_set(settings: Settings, folder: Path) -> Walls:
