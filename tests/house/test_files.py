@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+import hypothesis
 import pytest
 
 from tests.house.tree import ROOT, texts, tracked
@@ -212,3 +213,8 @@ def test_the_image_gets_every_file_it_copies() -> None:
     for line in re.findall(r"^COPY (?!--from)(.*) \S+$", read("Dockerfile"), re.MULTILINE):
         for name in line.split():
             assert name in let_in or any(entry.startswith(f"{name}/") for entry in let_in), name
+
+
+def test_no_property_fails_for_being_slow() -> None:
+    """What hypothesis runs has no deadline: a test never depends on how busy the machine is."""
+    assert hypothesis.settings().deadline is None
