@@ -39,8 +39,9 @@ def test_json_is_read(value: Any) -> None:
         (b'["\\ud800"]', "lone surrogate"),
         (b'{"\\ud800":1}', "lone surrogate"),
         (b"[" * 65 + b"]" * 65, "more than 64 levels"),
-        (b"[" * 200_000, "more than 64 levels"),
-        (b'{"a":' * 200_000, "more than 64 levels"),
+        (b"[" * 15_000, "more than 64 levels"),
+        (b'{"a":' * 15_000, "more than 64 levels"),
+        (b"[" * 200_000, "more than 20000 values"),
         (b"1" * 5000, "digits"),
         (b'"' + b"x" * (1 << 20) + b'"', "longer than"),
     ],
@@ -71,4 +72,52 @@ def test_repeated_key_among_many() -> None:
     """
     keys = ",".join(f'"{number:x}":0' for number in range(150_000))
     with pytest.raises(RefusedJson, match="'249ef' stands there twice"):
-        parse_json(f'{{{keys},"249ef":0}}'.encode(), max_bytes=1 << 22)
+        parse_json(f'{{{keys},"249ef":0}}'.encode(), max_bytes=1 << 22, max_values=150_001)
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        (b"[1,1,1]", 3),
+        (b"[[],[]]", 4),
+        (b'{"a":1,"b":{}}', 3),
+        (b'["a,[{","\\\\",",\\",[{"]', 3),
+        (b'["\\\\\\",[","x"]', 2),
+    ],
+)
+def test_values_are_counted_outside_strings(text: bytes, most: int) -> None:
+    """
+    What opens and separates values counts, what looks like it in strings does not.
+    """
+    parse_json(text, max_bytes=100, max_values=most)
+    with pytest.raises(RefusedJson, match=f"more than {most - 1} values"):
+        parse_json(text, max_bytes=100, max_values=most - 1)
+
+
+@given(values)
+def test_no_document_has_more_values_than_are_counted(value: Any) -> None:
+    """
+    However values nest and whatever stands in their strings.
+    """
+
+    def size(value: Any) -> int:
+        inner = value.values() if isinstance(value, dict) else value
+        if not isinstance(value, list | dict):
+            return 0
+        return 1 + max(len(value) - 1, 0) + sum(map(size, inner))
+
+    text = json.dumps(value).encode()
+    assert parse_json(text, max_bytes=1 << 20, max_values=size(value)) == value
+    if size(value):
+        with pytest.raises(RefusedJson):
+            parse_json(text, max_bytes=1 << 20, max_values=size(value) - 1)
+
+
+def test_a_flood_of_values_is_refused_before_it_is_read() -> None:
+    """
+    Ten MiB of brackets, numbers or empty strings build nothing.
+    """
+    for flood in (b"[" * 60 + b"]" * 60 + b",", b"1,", b'"",', b'{"":0},', b'"\\"",'):
+        text = b"[" + flood * ((10 << 20) // len(flood)) + b"1]"
+        with pytest.raises(RefusedJson, match="more than 20000 values"):
+            parse_json(text, max_bytes=11 << 20)

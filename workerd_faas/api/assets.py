@@ -25,6 +25,8 @@ NO_TYPE: Final = "application/null"
 """What Wrangler sends for a file whose type it does not know."""
 
 MAX_TYPE: Final = 120
+MAX_VALUES: Final = 200_000
+"""Of a manifest: more than the files that it may have take."""
 _TYPE: Final = re.compile(r"[\x20-\x7e]+")
 
 
@@ -49,7 +51,7 @@ class AssetRoutes:
             target = await target_of(self.auth, request, account, name)
 
             def read() -> Manifest:
-                document = read_json(request, max_bytes=self.limits.manifest)
+                document = read_json(request, max_bytes=self.limits.manifest, max_values=MAX_VALUES)
                 return parse_manifest(document, self.limits)
 
             session = await self.sessions.begin(target, lambda: self.in_thread(read))

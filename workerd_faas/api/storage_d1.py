@@ -13,10 +13,11 @@ from twisted.web.static import NoRangeStaticProducer
 from workerd_faas.api.access import principal_of
 from workerd_faas.api.envelope import (
     answer,
+    answer_made,
     answer_page,
     query,
-    read_any_json,
     read_json,
+    whole_body,
     write_json,
 )
 from workerd_faas.api.placement import refuse_jurisdiction
@@ -26,10 +27,10 @@ from workerd_faas.domain.model import Principal, PublicUrls, timestamp
 from workerd_faas.domain.resources import Resource, ResourceKind
 from workerd_faas.usecases.ports import Authenticator, InThread
 from workerd_faas.usecases.storage.databases import (
-    MAX_SQL_BYTES,
     Databases,
+    Shape,
     Transfer,
-    check_statements,
+    read_statements,
 )
 from workerd_faas.usecases.storage.inventory import Inventory
 
@@ -141,33 +142,16 @@ class D1Routes:
     def _register_queries(self, app: Klein) -> None:
         @app.route(DATABASE + "/query", methods=["POST"])
         async def run(request: IRequest, account: str, database: str) -> bytes:
-            found = await self._database(request, account, database)
-            statements = check_statements(read_any_json(request, max_bytes=MAX_SQL_BYTES))
-            results = await self.databases.query(found, statements)
-            return answer(
-                request,
-                [
-                    {"results": _rows(each), "success": True, "meta": each["meta"]}
-                    for each in results
-                ],
-            )
+            return await self._run(request, account, database, "objects")
 
         @app.route(DATABASE + "/raw", methods=["POST"])
         async def raw(request: IRequest, account: str, database: str) -> bytes:
-            found = await self._database(request, account, database)
-            statements = check_statements(read_any_json(request, max_bytes=MAX_SQL_BYTES))
-            results = await self.databases.query(found, statements)
-            return answer(
-                request,
-                [
-                    {
-                        "results": {"columns": each["columns"], "rows": each["rows"]},
-                        "success": True,
-                        "meta": each["meta"],
-                    }
-                    for each in results
-                ],
-            )
+            return await self._run(request, account, database, "raw")
+
+    async def _run(self, request: IRequest, account: str, database: str, shape: Shape) -> bytes:
+        found = await self._database(request, account, database)
+        statements = await self.in_thread(lambda: read_statements(whole_body(request)))
+        return answer_made(request, await self.databases.query(found, statements, shape))
 
     def _register_files(self, app: Klein) -> None:
         @app.route(DATABASE + "/import", methods=["POST"])
@@ -280,10 +264,6 @@ def _dump_options(document: dict[str, Any]) -> dict[str, Any]:
         "no_data": bool(options.get("no_data")),
         "tables": tables,
     }
-
-
-def _rows(result: Any) -> list[dict[str, Any]]:
-    return [dict(zip(result["columns"], row, strict=True)) for row in result["rows"]]
 
 
 def _database(value: Resource) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Live tails and the log over HTTP: `…/scripts/:name/tails`, `…/logs`, and the tails' WebSocket."""
 
+import json
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -9,12 +10,12 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
-from workerd_faas.api.envelope import answer, header, number, query, read_json
+from workerd_faas.api.envelope import answer, answer_made, header, number, query, read_json
 from workerd_faas.api.scripts import SCRIPT, target_of
 from workerd_faas.api.websocket import Socket, accept, take_over
 from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.invocation import LEVELS, Level
-from workerd_faas.domain.log_query import LogPage, LogQuery
+from workerd_faas.domain.log_query import Kept, LogPage, LogQuery
 from workerd_faas.domain.model import PublicUrls, timestamp
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.logs.filters import read_filters
@@ -132,16 +133,19 @@ class TailRoutes:
             return self._answer_page(request, await self.reader.read(wanted))
 
     def _answer_page(self, request: IRequest, page: LogPage) -> bytes:
-        found = [
-            {
-                **kept.invocation.event,
-                "id": str(kept.number),
-                "requestId": kept.invocation.request_id,
-            }
-            for kept in page.kept
-        ]
+        found = b",".join(map(_event, page.kept))
         cursor = "" if page.cursor is None else str(page.cursor)
-        return answer(request, found, info={"count": len(found), "cursor": cursor})
+        info = {"count": len(page.kept), "cursor": cursor}
+        return answer_made(request, b"[" + found + b"]", info=info)
+
+
+def _event(kept: Kept) -> bytes:
+    """
+    A tail event with its number and request id, put behind the document as it is kept.
+    """
+    document = kept.invocation.document.strip()
+    more = json.dumps({"id": str(kept.number), "requestId": kept.invocation.request_id})
+    return f"{document[:-1]},{more[1:]}".encode()
 
 
 def _shown(tail: Tail) -> dict[str, Any]:

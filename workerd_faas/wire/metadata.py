@@ -26,6 +26,8 @@ RATE_PERIODS: Final = (10, 60)
 _FLAG: Final = re.compile(r"[a-z0-9_]{1,100}")
 
 MAX_DELAY: Final = 24 * 60 * 60
+MAX_VALUES: Final = 200_000
+"""Of the whole document; it is not read on the reactor's thread."""
 """Seconds that a queue may hold a message back."""
 
 KEPT_BY_DEFAULT: Final = ["secret_text"]
@@ -117,7 +119,7 @@ def parse_metadata(data: bytes, *, max_bytes: int, max_depth: int, max_flags: in
         Problem: `INVALID_METADATA` or `UNSUPPORTED`, naming the key.
     """
     try:
-        document = parse_json(data, max_bytes=max_bytes, max_depth=max_depth)
+        document = parse_json(data, max_bytes=max_bytes, max_depth=max_depth, max_values=MAX_VALUES)
     except RefusedJson as refused:
         raise _invalid(f"must be a JSON object: {refused}") from None
     if not isinstance(document, dict):

@@ -125,8 +125,19 @@ async function query(request, id, env) {
     return found.map((text) => ({ sql: text, params }));
   });
   const { results } = await object(env.DATABASE, id).run(queries, false);
-  return results;
+  const shape = SHAPES[new URL(request.url).searchParams.get("shape")];
+  return shape === undefined ? results : results.map(shape);
 }
+
+/** Results as the API gives them: made here, since the daemon could not read many for all of us. */
+const SHAPES = {
+  objects: ({ columns, rows, meta }) => ({
+    results: rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]]))),
+    success: true,
+    meta,
+  }),
+  raw: ({ columns, rows, meta }) => ({ results: { columns, rows }, success: true, meta }),
+};
 
 async function dump(request, id, env) {
   const { no_schema, no_data, tables } = await request.json();

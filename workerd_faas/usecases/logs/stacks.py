@@ -18,6 +18,9 @@ from workerd_faas.wire.sourcemap import SourceMap, parse_maps, replace_positions
 MAX_MAPPINGS: Final = 4 << 20
 """Characters of mappings in one source map; reading so many takes two seconds of a thread."""
 
+LONG: Final = 16 << 10
+"""Characters of a document from which on it is not read on the reactor's thread."""
+
 MAX_KEPT: Final = 64 << 20
 """Bytes that the source maps which are kept in memory take."""
 
@@ -51,9 +54,10 @@ class Stacks:
         maps = await self._maps(route.account_id, route.version_id)
         if not maps:
             return invocation.document
-        event = invocation.event
-        with_stacks(event, lambda stack: replace_positions(stack, maps))
-        return json.dumps(event, separators=(",", ":"))
+        if len(invocation.document) <= LONG:
+            return _shown(invocation, maps)
+        shown: str = await self.in_thread(lambda: _shown(invocation, maps))
+        return shown
 
     async def _maps(self, account_id: str, version_id: str) -> Mapping[str, SourceMap]:
         found = self._known.get(version_id)
@@ -81,6 +85,12 @@ class Stacks:
     def _kept(self) -> int:
         # One without mappings costs something too.
         return sum(4096 + sum(m.size for m in maps.values()) for maps in self._known.values())
+
+
+def _shown(invocation: Invocation, maps: Mapping[str, SourceMap]) -> str:
+    event = invocation.event
+    with_stacks(event, lambda stack: replace_positions(stack, maps))
+    return json.dumps(event, separators=(",", ":"))
 
 
 def _maps_in(bundle: bytes) -> Mapping[str, SourceMap]:

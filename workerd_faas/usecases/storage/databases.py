@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -17,6 +17,7 @@ from workerd_faas.domain.resources import Resource, ResourceKind
 from workerd_faas.usecases.serial import SerialByName
 from workerd_faas.usecases.storage.inventory import Inventory, refused
 from workerd_faas.usecases.storage.ports import StateAnswer, StateQuestion
+from workerd_faas.wire.strict_json import RefusedJson, parse_json
 
 TRANSFER_SECONDS: Final = 3600.0
 """How long a file of SQL is kept for the client that uploads or downloads it."""
@@ -24,6 +25,10 @@ TRANSFER_SECONDS: Final = 3600.0
 MAX_TRANSFERS: Final = 100
 MAX_SQL_BYTES: Final = 10 << 20
 MAX_PARAMS: Final = 100
+MAX_SQL_VALUES: Final = 200_000
+"""Of one question: 100 000 parameters, or 50 000 statements without any."""
+
+Shape = Literal["objects", "raw"]
 
 
 @attrs.define(eq=False)
@@ -78,23 +83,22 @@ class Databases:
         found: Mapping[str, Any] = await self._ask(database, "GET", "/d1")
         return found
 
-    async def query(
-        self, database: Resource, statements: Sequence[Mapping[str, Any]]
-    ) -> Sequence[Mapping[str, Any]]:
+    async def query(self, database: Resource, statements: bytes, shape: Shape) -> bytes:
         """
-        Run `[{"sql", "params"?}]`, each of one or more statements, in one transaction; returns
-        `{"columns", "rows", "meta"}` a statement.
+        Run statements, as `read_statements` gives them, in one transaction; returns the JSON of
+        their results. It may be long, and is not read here: that would keep everybody waiting.
+
+        Args:
+            shape: Of a result, which is `{"results", "success", "meta"}`: rows are objects, or
+                there is `{"columns", "rows"}`.
 
         Raises:
             Problem: `SQL_FAILED` with SQLite's message: then nothing was changed.
         """
 
-        async def work() -> Sequence[Mapping[str, Any]]:
-            body = json.dumps(statements).encode()
-            found: Sequence[Mapping[str, Any]] = await self._ask(
-                database, "POST", "/d1/query", body
-            )
-            return found
+        async def work() -> bytes:
+            answer = await self._answer(database, "POST", f"/d1/query?shape={shape}", statements)
+            return answer.body
 
         return await self.inventory.owned(work)
 
@@ -226,22 +230,34 @@ class Databases:
             transfer.path.unlink()
 
     async def _ask(self, database: Resource, method: str, target: str, body: Any = None) -> Any:
+        return json.loads((await self._answer(database, method, target, body)).body)
+
+    async def _answer(self, database: Resource, method: str, target: str, body: Any) -> StateAnswer:
         question = StateQuestion(
             kind="manage", id=database.id, method=method, target=target, body=body
         )
         answer = await self.inventory.cells.ask(database.account_id, question)
         if answer.status != 200:
             raise _failed(answer)
-        return json.loads(answer.body)
+        return answer
 
 
-def check_statements(document: Any) -> Sequence[Mapping[str, Any]]:
+def read_statements(body: bytes) -> bytes:
     """
-    The statements of `{"sql", "params"?}`, of an array of these, or of `{"batch": [...]}`.
+    The statements of `{"sql", "params"?}`, of an array of these, or of `{"batch": [...]}`, each of
+    one or more statements: the JSON of `[{"sql", "params"}]`. It takes its time with a long body.
 
     Raises:
         Problem: `BAD_REQUEST`.
     """
+    try:
+        document = parse_json(body, max_bytes=MAX_SQL_BYTES, max_values=MAX_SQL_VALUES)
+    except RefusedJson as refused:
+        raise Problem(kind=Kind.BAD_REQUEST, message=f"The body must be JSON: {refused}.") from None
+    return json.dumps(_statements(document)).encode()
+
+
+def _statements(document: Any) -> Sequence[Mapping[str, Any]]:
     if isinstance(document, dict) and "batch" in document:
         document = document["batch"]
     given = document if isinstance(document, list) else [document]
