@@ -111,6 +111,22 @@ class SQLCatalogTests(TestCase):
         self.assertEqual(await catalog.version_to_run("acc", first.id), found)
         self.assertEqual(await catalog.version_to_run(None, first.id), found)
 
+    async def test_a_list_of_versions_is_not_long(self) -> None:
+        """
+        Long bindings are in it for the newest version only; each version by itself has its own.
+        """
+        catalog = await self.made()
+        long = (Binding(name="B", kind=BindingKind.PLAIN_TEXT, value="x" * 20_000),)
+        stored = [
+            await catalog.add_version(version(bindings=bindings))
+            for bindings in (long, version().bindings, long, long)
+        ]
+        listed = await catalog.versions("acc", "hello", 100)
+        self.assertEqual([each.bindings for each in listed], [long, (), version().bindings, ()])
+        for each in stored:
+            found = await catalog.version("acc", "hello", each.id)
+            self.assertEqual(found.bindings, each.bindings)
+
     async def test_a_name_belongs_to_its_first_account(self) -> None:
         """
         Another account cannot add to it, and sees it nowhere.

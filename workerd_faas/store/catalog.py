@@ -153,7 +153,7 @@ class SQLCatalog:
         def work(cursor: Cursor) -> Sequence[Version]:
             _function(cursor, account_id, name)
             cursor.execute(
-                f"SELECT {rows.VERSION} FROM versions WHERE function = ?"
+                f"SELECT {rows.LISTED_VERSION} FROM versions WHERE function = ?"
                 " ORDER BY number DESC LIMIT ?",
                 (name, limit),
             )

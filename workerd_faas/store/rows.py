@@ -25,6 +25,16 @@ VERSION: Final = (
     " assets"
 )
 
+MAX_LISTED_BINDINGS: Final = 16 << 10
+"""Characters. Longer ones are in a list for the newest version only: 100 of a MiB each would be."""
+
+LISTED_VERSION: Final = VERSION.replace(
+    " bindings,",
+    f" CASE WHEN length(bindings) <= {MAX_LISTED_BINDINGS}"
+    " OR number = (SELECT max(number) FROM versions AS newest WHERE newest.function ="
+    " versions.function) THEN bindings ELSE '[]' END,",
+)
+
 DEPLOYMENT: Final = "id, function, created_at, author, source, triggered_by, message, splits"
 
 ALIAS: Final = "name, version_id, created_at, modified_at"

@@ -306,7 +306,7 @@ class Catalog(Protocol):
 
     async def versions(self, account_id: str, name: str, limit: int) -> Sequence[Version]:
         """
-        The newest first.
+        The newest first. Others than that one are without their bindings if these are long.
 
         Raises:
             Problem: `SCRIPT_NOT_FOUND`.
