@@ -292,6 +292,17 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(death.resident, 4096)
         self.assertEqual(str(death.how), "signal SIGKILL")
 
+    def test_what_nobody_expected_is_a_miss(self) -> None:
+        """
+        A question that fails in another way is logged and counts as one without an answer: the
+        watch goes on.
+        """
+        for _ in range(2):
+            self.s.clock.advance(1)
+            self.s.prober.asked.pop().errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual(self.s.transport.signals, ["KILL"])
+
     def test_when_it_is_asked(self) -> None:
         """
         One in use is asked more often, one that has not answered at once, but never before the time

@@ -136,9 +136,19 @@ class TestControl:
         A router's answer is read; anything else is no answer.
         """
         assert health(b'{"loaded":3,"pending":2,"loads":9}') == Health(pending=2, loaded=3)
-        for body in (b"", b"[]", b"null", b'{"pending":"x"}', b"\xff"):
+        infinite, deep = b'{"pending":1e999}', b"[" * 100_000
+        for body in (b"", b"[]", b"null", b'{"pending":"x"}', b"\xff", infinite, deep):
             with pytest.raises(NoAnswer):
                 health(body)
+
+    def test_who_is_busy(self) -> None:
+        """
+        Of what a cell says to be busy only functions that it was given count: others are none of
+        its business, and would be blamed for its end.
+        """
+        body = json.dumps({"busy": ["mine", "theirs", 5, ["mine"]]}).encode()
+        assert health(body, {"mine", "more"}).busy == ("mine",)
+        assert health(body).busy == ()
 
 
 class TestAnswers:

@@ -412,7 +412,8 @@ class Cell:
     def _on_failure(self, failure: Failure) -> None:
         if failure.check(CancelledError) is None:
             self._ping = None
-            failure.trap(NoAnswer)
+            if failure.check(NoAnswer) is None:
+                self._log.failure("probe", failure=failure)
             self._unanswered()
 
     def _stop_asking(self) -> None:

@@ -43,6 +43,7 @@ _BURST_OF_ALL: Final = 8 << 20
 
 _LOST_MOST: Final = 1 << 40
 _HEAD: Final = struct.Struct(">4sI")
+_NONSENSE: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 _STATUS: Final = {
     Kind.TARGET_NOT_FOUND: 404,
     Kind.NOT_DEPLOYED: 404,
@@ -154,7 +155,7 @@ class _Traces(Resource):
             return _say(request, 429, "too many reports")
         try:
             self._door.traces(json.loads(body))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (*_NONSENSE, RecursionError) as error:
             return _say(request, 400, f"not a report: {type(error).__name__}")
         request.setResponseCode(204)
         if not pause:
@@ -175,7 +176,7 @@ class _Points(Resource):
         assert request.content is not None
         try:
             self._door.points_of(json.loads(request.content.read()))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (*_NONSENSE, RecursionError) as error:
             return _say(request, 400, f"not data points: {type(error).__name__}")
         request.setResponseCode(204)
         return b""
@@ -187,7 +188,8 @@ class _Door:
     Attributes:
         reactor: Provides IReactorTime.
         called: The functions that this cell has asked about, since its functions call them.
-        served: The versions that this cell was given: it may report on these.
+        loaded: The functions of which this cell was given a version.
+        served: These versions: it may report on them.
     """
 
     reactor: Any
@@ -197,6 +199,7 @@ class _Door:
     targets: CallTargets
     points: PointSink | None
     called: set[str]
+    loaded: set[str]
     served: dict[str, Route] = attrs.Factory(dict)
     common: Budget
     _own: Budget = attrs.Factory(lambda: Budget(per_second=_BYTES_PER_SECOND, burst=_BURST))
@@ -204,7 +207,8 @@ class _Door:
     async def document(self, version_id: str) -> bytes:
         loading: Awaitable[bytes] = self.loader.load_document(self.account_id, version_id)
         document = await loading
-        self.served[version_id] = route_of(document, version_id, self.account_id)
+        route = self.served[version_id] = route_of(document, version_id, self.account_id)
+        self.loaded.add(route.function)
         return document
 
     def shares(
@@ -277,6 +281,7 @@ def listen(
     events: FunctionEvents,
     targets: CallTargets,
     called: set[str],
+    loaded: set[str],
     common: Budget,
     points: PointSink | None = None,
     given: Iterable[Route] = (),
@@ -289,6 +294,7 @@ def listen(
         path: Where the socket shall be; 0600.
         account_id: Whose versions it may load; None: everybody's.
         called: Filled with the names of functions that the cell asks about.
+        loaded: Filled with those of functions that it gets a version of.
         common: What all cells together may report.
         points: Takes the data points of its functions.
         given: Versions that it has without asking.
@@ -303,9 +309,11 @@ def listen(
         events=events,
         targets=targets,
         called=called,
+        loaded=loaded,
         common=common,
         points=points,
         served={route.version_id: route for route in given},
     )
+    loaded.update(route.function for route in door.served.values())
     port: IListeningPort = reactor.listenUNIX(path, _Site(door, reactor), mode=0o600)
     return port

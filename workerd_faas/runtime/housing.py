@@ -54,6 +54,7 @@ class House:
         files: Whether it may read files of sites: those in the first folder of the launch.
         promoted: A version that is a service of it.
         called: The functions that it has asked about, since its functions call them.
+        loaded: The functions of which it was given a version.
         reports: What all cells together may report.
     """
 
@@ -74,6 +75,7 @@ class House:
     files: bool = False
     promoted: Promoted | None = None
     called: set[str] = attrs.Factory(set)
+    loaded: set[str] = attrs.Factory(set)
     _door: IListeningPort | None = None
     _opened: list[Door] = attrs.Factory(list)
     _uid: int | None = None
@@ -110,6 +112,7 @@ class House:
                 events=self.events,
                 targets=self.targets,
                 called=self.called,
+                loaded=self.loaded,
                 common=self.reports,
                 points=self.points,
                 given=() if self.promoted is None else (self.promoted.route,),
@@ -244,6 +247,7 @@ class Builder:
                 house.socket,
                 self.times.ping,
                 tailed=lambda: self.events.tailed(account_id),
+                loaded=house.loaded,
             ),
             spawn=house.spawn,
             owner=owner,

@@ -1,7 +1,7 @@
 """What a cell's router is asked over its own socket, and what it answers."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,10 +61,14 @@ class Prober(Protocol):
         """
 
 
-def health(body: bytes) -> Health:
+def health(body: bytes, loaded: Container[str] = ()) -> Health:
     """
     The health that an answer's body tells. The router counts; a function cannot make it lie, but
     nothing here relies on that.
+
+    Args:
+        loaded: The functions that the cell was given: it can say of no others that they are busy,
+            and so be blamed for what it does itself.
 
     Raises:
         NoAnswer: it is not one.
@@ -74,11 +78,11 @@ def health(body: bytes) -> Health:
         return Health(
             pending=int(document.get("pending", 0)),
             loaded=int(document.get("loaded", 0)),
-            busy=_texts(document.get("busy", ())),
+            busy=tuple(name for name in _texts(document.get("busy", ())) if name in loaded),
             hot=_texts(document.get("hot", ())),
             loud=document.get("loud") is True,
         )
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise NoAnswer("the answer is not a router's") from error
 
 
@@ -96,12 +100,14 @@ class SocketProber:
         timeout: Seconds until no answer is taken for none.
         tailed: The functions of which the daemon wants every invocation. Each probe tells them, so
             that a cell knows before its first request, and again whatever got lost.
+        loaded: The functions that the cell was given.
     """
 
     reactor: Any
     socket: Path
     timeout: float
     tailed: Callable[[], Sequence[str]] = tuple
+    loaded: Container[str] = ()
 
     def probe(self) -> "Deferred[Health]":
         """
@@ -128,7 +134,8 @@ class SocketProber:
         return Deferred.fromCoroutine(self._warm(version_id, function))
 
     async def _probe(self) -> Health:
-        return health(await self._ask({"probe": True, "tailed": list(self.tailed())}))
+        answer = await self._ask({"probe": True, "tailed": list(self.tailed())})
+        return health(answer, self.loaded)
 
     async def _forget(self, version_id: str) -> None:
         await self._ask({"forget": version_id})
