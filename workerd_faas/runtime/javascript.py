@@ -49,8 +49,10 @@ ROUTER: Final = (
 )
 STATE: Final = (
     "state.js",
+    "bulk.js",
     "deliver.js",
     "dump.js",
+    "elements.js",
     "ingest.js",
     "objects.js",
     "manage.js",

@@ -75,6 +75,29 @@ class _Sink(Protocol):
         self.transport.abortConnection()  # type: ignore[attr-defined]
 
 
+@attrs.frozen
+class _Lent:
+    """
+    A file that stays open when it has been sent: its owner may send it again.
+    """
+
+    _file: BinaryIO
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        """
+        It is not ours.
+        """
+
+
 def _broken() -> Problem:
     return Problem(
         kind=Kind.UNAVAILABLE,
@@ -107,7 +130,7 @@ async def ask(
             question.method.encode(),
             b"http://state" + question.target.encode("ascii"),
             Headers({name: [value] for name, value in headers.items()}),
-            None if body is None else FileBodyProducer(body),
+            None if body is None else FileBodyProducer(_Lent(body)),
         )
     except (ConnectError, ConnectionClosed, RequestTransmissionFailed, ResponseFailed):
         raise _broken() from None

@@ -158,11 +158,19 @@ class Values:
             Problem: `NAMESPACE_NOT_FOUND`; `BAD_REQUEST` when the array is something else.
         """
         namespace = await self._namespace(space)
-        question = StateQuestion(
-            kind="manage", id=namespace.id, method=method, target="/kv/bulk", body=body
-        )
-        answer = await self.inventory.cells.ask(space.account_id, question)
-        found: Mapping[str, Any] = json.loads(_good(answer).body)
+
+        async def ask(method: str) -> StateAnswer:
+            question = StateQuestion(
+                kind="manage", id=namespace.id, method=method, target="/kv/bulk", body=body
+            )
+            return _good(await self.inventory.cells.ask(space.account_id, question))
+
+        if method == "PUT":
+            # Read twice, since it is too long to be kept: a mistake in it leaves all as it was.
+            await ask("POST")
+            body.seek(0)
+        answer = await ask(method)
+        found: Mapping[str, Any] = json.loads(answer.body)
         return found
 
     async def _ask(
