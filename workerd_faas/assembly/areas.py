@@ -13,6 +13,7 @@ from workerd_faas.api.hyperdrive import HyperdriveRoutes
 from workerd_faas.api.oauth import OAuthRoutes
 from workerd_faas.api.older import OlderWranglerRoutes
 from workerd_faas.api.policies import PolicyRoutes
+from workerd_faas.api.queue_messages import MessageRoutes
 from workerd_faas.api.request import Knows, bearers
 from workerd_faas.api.restarts import RestartRoutes
 from workerd_faas.api.scripts import ScriptRoutes
@@ -46,6 +47,7 @@ from workerd_faas.usecases.identity.sessions import Sessions
 from workerd_faas.usecases.logs.reading import LogReader
 from workerd_faas.usecases.restarts.verbs import CellVerbs
 from workerd_faas.usecases.schedules.verbs import Schedules
+from workerd_faas.usecases.storage.messages import Messages
 from workerd_faas.usecases.storage.use import StorageUse
 from workerd_faas.usecases.storage.values import Values
 from workerd_faas.usecases.ties.verbs import TieVerbs
@@ -165,6 +167,7 @@ def _storage_areas(ground: Ground, storage: StorageParts, login: LoginParts) -> 
             queues=storage.queues,
             use=StorageUse(uses=SQLUses(ground.database), resources=storage.resources),
         ),
+        MessageRoutes(auth=login.auth, messages=Messages(inventory=storage.inventory)),
     ]
 
 
