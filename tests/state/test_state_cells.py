@@ -450,6 +450,37 @@ class MisfortuneTests(StateCase):
             self.assertTrue(method == "PUT" or all(each == content for each in found))
         self.assertEqual(self.pid(state), pid)
 
+    async def test_many_large_answers_at_once(self) -> None:
+        """
+        Eight answers of a database, of ten megabytes each, are made one after the other, and the
+        process is the same one in the end; one answer may be larger than a call can bring.
+        """
+        state = await self.state_fleet()
+        rows = (
+            "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {})"
+            " SELECT n, hex(zeroblob(100)) AS t FROM c"
+        )
+
+        async def size(count: int) -> int:
+            question = StateQuestion(
+                kind="d1",
+                id="db",
+                method="POST",
+                target="/query?resultsFormat=ROWS_AND_COLUMNS",
+                body=json.dumps({"sql": rows.format(count)}).encode(),
+            )
+            answer = await state.ask(ACCOUNT, question)
+            self.assertEqual(answer.status, 200, answer.body)
+            (result,) = json.loads(answer.body)
+            self.assertEqual(len(result["results"]["rows"]), count)
+            return len(answer.body)
+
+        await size(1)
+        pid = self.pid(state)
+        await gatherResults([Deferred.fromCoroutine(size(50_000)) for _ in range(8)])
+        self.assertGreater(await size(180_000), 36_000_000)
+        self.assertEqual(self.pid(state), pid)
+
     async def test_what_does_not_fit_into_memory_is_done(self) -> None:
         """
         Rows that are sorted, indexed, changed and dropped by the megabyte are, in a process that

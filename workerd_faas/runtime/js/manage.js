@@ -12,7 +12,7 @@ const ROUTES = {
   "DELETE /kv": (_request, id, env) => object(env.KV, id).destroy(),
   "POST /d1/query": query,
   "POST /d1/import": (request, id, env) =>
-    object(env.DATABASE, id).fetch("http://d1/", { method: "PUT", body: request.body }),
+    object(env.DATABASE, id).fetch("http://d1/transfer", { method: "PUT", body: request.body }),
   "POST /d1/export": dump,
   "GET /d1": (_request, id, env) => object(env.DATABASE, id).info(),
   "DELETE /d1": (_request, id, env) => object(env.DATABASE, id).destroy(),
@@ -65,5 +65,5 @@ const SHAPES = {
 async function dump(request, id, env) {
   const { no_schema, no_data, tables } = await request.json();
   const body = JSON.stringify({ noSchema: no_schema, noData: no_data, tables });
-  return object(env.DATABASE, id).fetch("http://d1/", { method: "POST", body });
+  return object(env.DATABASE, id).fetch("http://d1/transfer", { method: "POST", body });
 }

@@ -7,12 +7,11 @@
 
 import { deliveries } from "deliver.js"; // First: queues.js reads what it sets.
 import { Pace } from "pace.js";
-import D1 from "d1.js";
 import { manage } from "manage.js";
+import { askDatabase } from "objects.js";
 import { backlog, serve } from "queue.js";
 import { serve as serveKeys } from "values.js";
 
-export { D1 };
 export { D1Database, KVNamespace, QueueShard } from "objects.js";
 
 export default {
@@ -23,7 +22,7 @@ export default {
       case "kv":
         return readable(await serveKeys(request, id, env));
       case "d1":
-        return ctx.exports.D1({ props: { database: id } }).fetch(request);
+        return askDatabase(request, id, env);
       case "queue":
         return serve(request, id, env);
       case "manage":
