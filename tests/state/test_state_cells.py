@@ -450,6 +450,16 @@ class MisfortuneTests(StateCase):
             self.assertTrue(method == "PUT" or all(each == content for each in found))
         self.assertEqual(self.pid(state), pid)
 
+    async def test_questions_are_not_in_the_log(self) -> None:
+        """
+        What the API asks of a cell that is there leaves no line in the daemon's log.
+        """
+        state = await self.state_fleet()
+        await manage(state, "GET", "/d1", "db")
+        with capturedLogs() as logged:
+            await manage(state, "GET", "/d1", "db")
+        self.assertEqual(list(logged), [])
+
     async def test_many_large_answers_at_once(self) -> None:
         """
         Eight answers of a database, of ten megabytes each, are made one after the other, and the

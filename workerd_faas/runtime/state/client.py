@@ -41,6 +41,14 @@ class _ToSocket:
         return UNIXClientEndpoint(self.reactor, self.path)
 
 
+class _Pool(HTTPConnectionPool):
+    """
+    Says nothing of connections that begin and end: each question has one.
+    """
+
+    _factory: Any = type("Quiet", (HTTPConnectionPool._factory,), {"noisy": False})
+
+
 class _Sink(Protocol):
     def __init__(self, target: BinaryIO, most: int | None) -> None:
         self._target = target
@@ -119,7 +127,7 @@ async def ask(
         Problem: `UNAVAILABLE` when the process ended meanwhile; `BODY_TOO_LARGE`.
     """
     agent = Agent.usingEndpointFactory(
-        reactor, _ToSocket(reactor, socket), pool=HTTPConnectionPool(reactor, persistent=False)
+        reactor, _ToSocket(reactor, socket), pool=_Pool(reactor, persistent=False)
     )
     headers = {"state-kind": question.kind, "state-id": question.id, **question.headers}
     body = question.body
