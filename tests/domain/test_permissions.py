@@ -59,13 +59,16 @@ def test_a_route_that_nobody_thought_of_is_not_open(rule: str) -> None:
         needed("GET", rule)
 
 
+OWN = ("user_tokens:read", "user_tokens:write")
+
+
 @pytest.mark.parametrize(
     ("scope", "allowed"),
     [
-        ("workers:write", {"workers:read", "workers:write"}),
-        ("workers_scripts:write", {"workers:read", "workers:write"}),
-        ("workers_tail:read d1:write", {"workers_tail:read", "d1:read", "d1:write"}),
-        ("account:read user:read zone:read offline_access", set()),
+        ("workers:write", {"workers:read", "workers:write", *OWN}),
+        ("workers_scripts:write", {"workers:read", "workers:write", *OWN}),
+        ("workers_tail:read d1:write", {"workers_tail:read", "d1:read", "d1:write", *OWN}),
+        ("account:read user:read zone:read offline_access", set(OWN)),
         ("workers:write workers_kv:write workers_tail:read d1:write queues:write", set(SCOPES)),
         (" ".join(LOGIN_SCOPES), set(SCOPES)),
         ("offline_access", set(SCOPES)),
@@ -73,7 +76,7 @@ def test_a_route_that_nobody_thought_of_is_not_open(rule: str) -> None:
 )
 def test_a_login_can_do_what_its_scope_says(scope: str, allowed: set[str]) -> None:
     """
-    Wrangler's words open the areas here, all of them together also the making of API tokens.
+    Wrangler's words open the areas here, and its user's sessions and tokens are open to any login.
     """
     permissions = login_permissions(scope.split())
     assert {word for word in SCOPES if permissions.allow(word, None)} == allowed

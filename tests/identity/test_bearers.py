@@ -9,7 +9,7 @@ from unittest import mock
 
 import jwt
 
-from tests.identity.world import SECRET, WorldCase
+from tests.identity.world import SECRET, World, WorldCase
 from tests.oidc.provider import FIRST_KEY
 from workerd_faas.domain.credentials import CredentialKind, write_credential
 from workerd_faas.domain.errors import Kind, Problem
@@ -142,8 +142,12 @@ class BearerTests(WorldCase):
                 answer = await world.browser().request("GET", world.url + path, headers=sent)
                 self.assertEqual(answer.status, 401)
                 self.assertEqual(answer.header("www-authenticate"), challenge)
-        narrow = (await world.login(scope="workers:write"))["access_token"]
-        refused = await world.api("GET", "/user/tokens", narrow)
+        login = (await world.login(scope="workers:write"))["access_token"]
+        made = await world.api("POST", "/user/tokens", login, json={"name": "ci"})
+        self.assertEqual(made.result["scopes"], ["user_tokens:write", "workers:write"])
+        asked = {"name": "ci", "scopes": ["workers:read"]}
+        narrow = await world.api("POST", "/user/tokens", login, json=asked)
+        refused = await world.api("GET", "/user/tokens", narrow.result["value"])
         self.assertEqual((refused.status, refused.document["errors"][0]["code"]), (403, 10003))
         self.assertEqual(refused.header("www-authenticate"), f'{realm}, error="insufficient_scope"')
 
@@ -162,16 +166,23 @@ class BearerTests(WorldCase):
             ("tea:write", 403),
         ):
             tokens = await world.login(scope=scope)
-            answer = await world.api("GET", "/user/tokens", tokens["access_token"])
-            self.assertEqual(answer.status, status, scope)
+            self.assertEqual(await self.can_read_workers(world, tokens), status, scope)
             self.assertEqual(await world.status(tokens["access_token"]), 200)
+            own = await world.api("GET", "/user/sessions", tokens["access_token"])
+            self.assertEqual(own.status, 200)
         tokens = await world.login()
         less = await world.refresh(tokens["refresh_token"], scope="d1:write")
-        answer = await world.api("GET", "/user/tokens", less.document["access_token"])
-        self.assertEqual(answer.status, 403)
+        self.assertEqual(await self.can_read_workers(world, less.document), 403)
         again = await world.refresh(less.document["refresh_token"])
-        answer = await world.api("GET", "/user/tokens", again.document["access_token"])
-        self.assertEqual(answer.status, 200)
+        self.assertEqual(await self.can_read_workers(world, again.document), 200)
+
+    async def can_read_workers(self, world: World, tokens: dict[str, Any]) -> int:
+        """
+        The status of making an API token with that scope, which none makes that has it not.
+        """
+        asked = {"name": "ci", "scopes": ["workers:read"]}
+        made = await world.api("POST", "/user/tokens", tokens["access_token"], json=asked)
+        return int(made.status)
 
     async def test_only_the_header_carries_a_bearer(self) -> None:
         """

@@ -13,7 +13,7 @@ from workerd_faas.domain.errors import Kind, Problem
 from workerd_faas.domain.identity import ApiToken, Session
 from workerd_faas.domain.model import Account, Principal, timestamp
 from workerd_faas.domain.oauth import CLIENTS
-from workerd_faas.domain.permissions import read_permissions
+from workerd_faas.domain.permissions import EVERYTHING, read_permissions
 from workerd_faas.usecases.access import account_for
 from workerd_faas.usecases.identity.machine_tokens import MachineTokens
 from workerd_faas.usecases.identity.sessions import Sessions
@@ -97,7 +97,11 @@ class UserRoutes:
             principal = await self._principal(request)
             document = read_json(request)
             expires_at = _moment(document.get("expires_on"))
-            permissions = read_permissions(document.get("scopes"), document.get("functions"))
+            permissions = read_permissions(
+                document.get("scopes"),
+                document.get("functions"),
+                EVERYTHING if principal.by_token else principal.permissions,
+            )
             new = await self.tokens.create(principal, document.get("name"), expires_at, permissions)
             return answer(request, {**_token(new.token), "value": new.secret})
 

@@ -150,7 +150,11 @@ _SAME: Final = {"workers_scripts:write": "workers:write"}
 _ALL_OF_LOGINS: Final = frozenset(
     {"workers:write", "workers_kv:write", "workers_tail:read", "d1:write", "queues:write"}
 )
-"""Cloudflare has no scope of a login for making API tokens: who may do all else may."""
+_OF_A_PERSON: Final = frozenset({"user_tokens:write"})
+"""
+Cloudflare has no scope of a login for sessions and API tokens: they are their user's own matter,
+and no token is made that may do more than the login.
+"""
 
 
 def login_permissions(scope: Iterable[str]) -> Permissions:
@@ -162,21 +166,23 @@ def login_permissions(scope: Iterable[str]) -> Permissions:
     words = frozenset(_SAME.get(word, word) for word in scope)
     if words >= _ALL_OF_LOGINS or words == {"offline_access"}:
         return EVERYTHING
-    return Permissions(words & set(SCOPES))
+    return Permissions(words & set(SCOPES) | _OF_A_PERSON)
 
 
-def read_permissions(scopes: object, functions: object) -> Permissions:
+def read_permissions(
+    scopes: object, functions: object, usual: Permissions = EVERYTHING
+) -> Permissions:
     """
     What somebody wants a token to be able to do.
 
     Args:
-        scopes: A list of `SCOPES`; None for everything.
+        scopes: A list of `SCOPES`; None for those of `usual`.
         functions: A list of names of functions, which need not exist yet; None for all.
 
     Raises:
         Problem: `BAD_REQUEST`.
     """
-    wanted = EVERYTHING.scopes
+    wanted = usual.scopes
     if scopes is not None:
         words = _words(scopes, "scopes")
         unknown = sorted(words - set(SCOPES))
