@@ -43,7 +43,7 @@ def sent(*pieces: bytes) -> tuple[Sequence[bytes], bool]:
     The bodies that arrive when this is sent, and whether the connection ends.
     """
     told = Told()
-    protocol = Site(told, requestFactory=Small).buildProtocol(None)
+    protocol = Site(told, requestFactory=Small, timeout=None).buildProtocol(None)
     transport = StringTransport()
     protocol.makeConnection(transport)
     for piece in pieces:
