@@ -327,7 +327,8 @@ def spawn(reactor: Any, launch: Launch, config: str, owner: ProcessOwner) -> IPr
     finally:
         os.close(nobody)
         os.close(file)
-    _End(reactor, transport)
+    if transport.pid is not None:  # Else it has ended and been reaped while it was started.
+        _End(reactor, transport)
     if launch.bwrap is not None:
         inside: Any = bubblewrap.Inside(transport)
         return inside  # type: ignore[no-any-return]
