@@ -3,13 +3,14 @@
 // Nothing is read whole to be cut up: a document of 64 MiB would be in a cell's memory several times,
 // of which many functions share some 256 MiB.
 
-/** Bytes that are read at once. */
+/** Bytes that are read at once, at most and to begin with. */
 const AT_ONCE = 256 * 1024;
+const BEGIN = 16 * 1024;
 
 export class Pieces {
   #reader;
   /** The memory that is read into, over and over; and what has been read and not taken. */
-  #buffer = new ArrayBuffer(AT_ONCE);
+  #buffer = new ArrayBuffer(BEGIN);
   #ahead = new Uint8Array(0);
 
   constructor(stream) {
@@ -56,9 +57,13 @@ export class Pieces {
     return taken;
   }
 
+  #large() {
+    return this.#buffer.byteLength === AT_ONCE ? this.#buffer : new ArrayBuffer(AT_ONCE);
+  }
+
   async #readAhead(size) {
     const had = this.#ahead.byteLength;
-    const buffer = new Uint8Array(this.#buffer);
+    const buffer = new Uint8Array(size > BEGIN ? this.#large() : this.#buffer);
     buffer.set(this.#ahead);
     const least = size - had;
     // The memory is handed over, and comes back.
