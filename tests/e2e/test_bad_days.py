@@ -156,25 +156,40 @@ def test_it_is_quarantined_and_others_go_on(
     assert standing(bad, name) == "free"
 
 
+def test_many_that_crash_one_after_the_other(bad: Daemon) -> None:
+    """
+    However many functions of an account crash their common process once, it is there for those that
+    did not: once its culprits run elsewhere a process has no reason to wait.
+    """
+    bad = account_beside(bad, "crashing")
+    bad.upload("steady", HELLO)
+    for n in range(10):
+        bad.upload(f"crashing{n}", CRASH)
+        answer = bad.function(f"crashing{n}")
+        assert answer.document["errors"][0]["code"] == TERMINATED, answer
+    assert bad.function("steady").text == "hello"
+
+
 def test_a_deploy_that_spins_where_it_is_loaded(bad: Daemon) -> None:
     """
     A version that passes the upload check and spins when it is loaded beside others, before anybody
     asks for it, fails no request to these, and it is the one that is found guilty.
     """
-    bad.upload("sibling", HELLO)
+    bad = account_beside(bad, "warming")
+    bad.upload("neighbour", HELLO)
     bad.upload("warmed", HELLO)
     assert bad.function("warmed").text == "hello"
-    code = f"import {{ env }} from 'cloudflare:workers'; while (env.SIBLING.fetch); {HELLO}"
-    with Innocents(bad, ("sibling",)) as innocents:
+    code = f"import {{ env }} from 'cloudflare:workers'; while (env.NEIGHBOUR.fetch); {HELLO}"
+    with Innocents(bad, ("neighbour",)) as innocents:
         until(lambda: innocents.seen.total() > 100, "the process has answered since then")
         ends = bad.log.count("ended: cpu")
-        binding = {"type": "service", "name": "SIBLING", "service": "sibling"}
+        binding = {"type": "service", "name": "NEIGHBOUR", "service": "neighbour"}
         assert bad.upload("warmed", code, bindings=[binding]).status == 200
         until(lambda: bad.log.count("ended: cpu") > ends, "its process ends")
         until(lambda: standing(bad, "warmed") == "suspect", "it is suspected")
         until(lambda: bad.function("warmed").document["errors"][0]["code"] == QUARANTINED, "guilty")
-        assert standing(bad, "sibling") == "free"
-    assert set(innocents.seen) == {("sibling", 200)}
+        assert standing(bad, "neighbour") == "free"
+    assert set(innocents.seen) == {("neighbour", 200)}
 
 
 def test_work_after_the_answer(bad: Daemon) -> None:

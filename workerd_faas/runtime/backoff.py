@@ -50,6 +50,6 @@ class Backoff:
 
     def reset(self) -> None:
         """
-        Forget all of it: an operator asked for a fresh start.
+        Forget all of it: an operator asked for a fresh start, or the reason is gone.
         """
         self.failures, self.until = 0, 0.0

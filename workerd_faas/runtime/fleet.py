@@ -541,7 +541,10 @@ class Fleet:
             cell.upstream.ended(Verdict(termination=None, again=True))
             return
         self._starts.died(death, self.reactor.seconds())
+        likely = {function for function, is_likely in cell.suspects.items() if is_likely}
         verdict = self.quarantine.cell_died(slot.key, slot.sole, cell, death)
+        if slot.sole is None and likely and likely <= self._apart:
+            slot.backoff.reset()  # Whoever did it does not run there any more.
         self._room.freed()
         cell.upstream.ended(verdict)
 
