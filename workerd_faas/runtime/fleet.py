@@ -392,10 +392,12 @@ class Fleet:
         A version is deployed: where its function runs, it is loaded before anybody asks for it.
         """
         for slot in self._crowds.members.get(self._key(route)) or self._at(route):
-            if slot.current is not None:
+            cell = slot.current
+            # Who never ran there gets nothing loaded either (js/versions.js).
+            if cell is not None and route.function in self._houses[cell].loaded:
                 # Nobody has asked for it: if its code hangs, nothing else would say whose it is.
-                slot.current.upstream.recent.add(route.function)
-                self._own(slot.current.prober.warm(route.version_id, route.function))
+                cell.upstream.recent.add(route.function)
+                self._own(cell.prober.warm(route.version_id, route.function))
 
     def _at(self, route: Route) -> tuple[Slot, ...]:
         slot = self._slots.get(self._key(route))
