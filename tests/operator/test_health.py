@@ -1,5 +1,6 @@
 """`workerd-faas health` against a small server of its own."""
 
+import secrets
 import socket
 import threading
 from collections.abc import Iterator
@@ -66,6 +67,31 @@ def test_a_unix_socket_is_asked_too(tmp_path: Path) -> None:
     with answering(server, response("200 OK", b"fine")):
         result = CliRunner().invoke(health, ["--dev"], env={"LISTEN": f"unix:{tmp_path}/s"})
     assert (result.exit_code, result.output) == (0, "fine\n")
+
+
+def test_behind_systemds_port_the_daemon_itself_is_asked(tmp_path: Path) -> None:
+    """A daemon whose ports systemd holds is found by its data directory."""
+    environ = {
+        "LISTEN": "systemd:domain=INET6:index=0",
+        "DATA_DIR": str(tmp_path),
+        "BASE_DOMAIN": "faas.example.com",
+        "JWT_SECRET": secrets.token_urlsafe(48),
+        "OIDC_ISSUER": "https://login.example.com",
+        "OIDC_CLIENT_ID": "us",
+        "OIDC_CLIENT_SECRET": secrets.token_urlsafe(24),
+    }
+    away = CliRunner().invoke(health, [], env=environ)
+    assert away.exit_code == 1 and f"the daemon of {tmp_path} does not answer" in away.output
+    own = tmp_path / "run"
+    own.mkdir()
+    (tmp_path / "operator").symlink_to(own / "operator")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(own / "api"))
+    server.listen(1)
+    with answering(server, response("200 OK", b"fine")) as asked:
+        result = CliRunner().invoke(health, [], env=environ)
+    assert (result.exit_code, result.output) == (0, "fine\n")
+    assert b"Host: faas.example.com\r\n" in asked[0]
 
 
 def test_nobody_there_is_not_healthy(tmp_path: Path) -> None:

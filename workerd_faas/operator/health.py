@@ -3,10 +3,12 @@
 import http.client
 import socket
 import ssl
+from pathlib import Path
 from typing import Final
 
 import click
 
+from workerd_faas.directories import DataDirectory
 from workerd_faas.operator.options import with_settings
 from workerd_faas.settings.endpoints import Endpoint
 from workerd_faas.settings.model import Settings
@@ -43,6 +45,25 @@ def connect(endpoint: Endpoint) -> socket.socket:
     return context.wrap_socket(plain)
 
 
+def behind(directory: Path) -> socket.socket:
+    """
+    A connection to the daemon itself, behind the ports that systemd holds for it.
+
+    Raises:
+        OSError: no daemon runs on this data directory.
+    """
+    # Both sockets are in the directory that the daemon has for its own.
+    own = DataDirectory(directory).operator.readlink().parent
+    plain = socket.socket(socket.AF_UNIX)
+    plain.settimeout(_TIMEOUT)
+    try:
+        plain.connect(str(own / "api"))
+    except OSError:
+        plain.close()
+        raise
+    return plain
+
+
 def ask(connected: socket.socket, host: str) -> tuple[int, str]:
     """
     The status and the body of `GET /health`.
@@ -71,15 +92,17 @@ def health(settings: Settings) -> None:
     """
     Ask the daemon on this machine whether it is ready: exit code 0 if so, 1 if not.
 
-    It finds the daemon by LISTEN, like every setting from the environment and the env file.
+    It finds the daemon by LISTEN, like every setting from the environment and the env file; by
+    DATA_DIR where systemd holds the ports.
     """
     endpoint = next((e for e in settings.listen if e.kind != "systemd"), None)
-    if endpoint is None:
-        raise click.ClickException("LISTEN names no address that can be asked")
+    where = endpoint.text if endpoint is not None else f"the daemon of {settings.data_dir}"
     try:
-        status, body = ask(connect(endpoint), settings.base_domain)
+        connected = connect(endpoint) if endpoint is not None else behind(settings.data_dir)
+        status, body = ask(connected, settings.base_domain)
     except (OSError, http.client.HTTPException) as error:
-        raise click.ClickException(f"{endpoint.text} does not answer: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise click.ClickException(f"{where} does not answer: {reason}") from error
     click.echo(body)
     if status != 200:
         raise click.ClickException(f"status {status}")
