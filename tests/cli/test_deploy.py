@@ -218,13 +218,19 @@ def test_python_is_refused(project: Cli) -> None:
 
 def test_without_login_nothing_is_sent(cli: Cli, server: State) -> None:
     """
-    Who is not logged in ends with status 3 and is told about `wrkst login`.
+    Who is not logged in ends with status 3 and is told about `wrkst login`, before the build; so is
+    who has set no server.
     """
     cli.write({"wrangler.jsonc": CONFIG, "src/index.ts": INDEX, "src/text.txt": ""})
     done = cli("deploy")
     assert done.status == 3
     assert "wrkst login" in done.err
     assert server.uploads == []
+    assert "Built" not in done.err
+    assert cli("deploy", "--dry-run").status == 0
+    cli.monkeypatch.delenv("WRKST_URL")
+    done = cli("deploy")
+    assert done.status == 2 and "Built" not in done.err
 
 
 def test_foreign_account_id_is_explained(project: Cli, server: State) -> None:

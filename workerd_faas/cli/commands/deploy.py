@@ -92,6 +92,9 @@ def run_upload(app: App, options: Options, *, deploys: bool) -> None:
     project = _with_options(project, options)
     name, date = _given(project.name), _given(project.compatibility_date)
     alias = None if options.alias is None else _checked(check_alias, options.alias)
+    if not options.dry_run:
+        # Who is not logged in, or has set no server, need not wait for a build to be told.
+        app.api.authorization.token()
     with working("building"):
         worker = _build(project, options, app)
         # After the build command, which may be what makes the site.
