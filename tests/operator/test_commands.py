@@ -121,6 +121,15 @@ def test_check_config_reads_the_env_file(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["settings"]["max_cells"] == 7
 
 
+def test_a_backup_that_cannot_be_written_is_told_by_its_name(tmp_path: Path) -> None:
+    """Where `backup` cannot write, it names the file that was asked for and no other."""
+    (tmp_path / "faas.db").touch()
+    target = tmp_path / "missing" / "b.tar"
+    result = run(tmp_path, "backup", str(target), DATA_DIR=str(tmp_path))
+    assert result.returncode == 1
+    assert result.stderr == f"Error: {target} cannot be written: No such file or directory\n"
+
+
 def test_doctor_passes_a_development_machine(tmp_path: Path) -> None:
     """`doctor --dev` finds nothing that would keep the daemon from working here."""
     result = run(tmp_path, "doctor", "--dev", "--json", LISTEN="unix:./faas.sock", DATA_DIR="data")

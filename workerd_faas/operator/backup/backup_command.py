@@ -37,7 +37,11 @@ def _written(target: Path, overwrite: bool) -> Iterator[BinaryIO]:
     if target.exists() and not overwrite:
         raise click.ClickException(f"{target} is there already: name another, or --overwrite it")
     temporary = target.with_name(f".{target.name[:200]}.{os.urandom(4).hex()}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        # Nobody has heard of the temporary file.
+        raise click.ClickException(f"{target} cannot be written: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             if target.suffix == ".gz":
