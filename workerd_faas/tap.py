@@ -175,7 +175,8 @@ class Options(usage.Options):
         _, rest = getopt.getopt(arguments, parent.shortOpt, parent.longOpt)
         before = arguments[: len(arguments) - len(rest)]
         program = sys.orig_argv[1 : len(sys.orig_argv) - len(arguments)]
-        own = ["--pidfile="] if "pidfile" in parent else []
+        # The last one counts; one is enough, however often daemons take one another's place.
+        own = ["--pidfile="] if "pidfile" in parent and before[-1:] != ["--pidfile="] else []
         return [sys.executable, *program, *before, *own, *rest]
 
 

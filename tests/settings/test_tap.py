@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from twisted.scripts._twistd_unix import ServerOptions
 
 from workerd_faas.settings.table import SETTINGS
 from workerd_faas.tap import Options
@@ -128,3 +129,25 @@ def test_a_wrong_command_line_is_told_in_two_lines(
     assert result.returncode == 1 and result.stdout == ""
     first, second = result.stderr.splitlines()
     assert says in first and "--help" in second
+
+
+def test_the_command_to_start_again_does_not_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that took another's place is started again by the same words as that one."""
+    monkeypatch.chdir(tmp_path)
+    first = ["twistd", "-n", "workerd-faas", "--dev"]
+    commands = []
+    for _ in range(3):
+        monkeypatch.setattr("sys.argv", first)
+        monkeypatch.setattr("sys.orig_argv", [sys.executable, *first])
+        twistd = ServerOptions()
+        twistd["nodaemon"] = True
+        options = Options()
+        options.parent = twistd
+        options.parseOptions(["--dev"])
+        assert options.command is not None
+        commands.append(list(options.command))
+        first = commands[-1][1:]
+    assert commands[0][1:] == ["twistd", "-n", "--pidfile=", "workerd-faas", "--dev"]
+    assert commands[0] == commands[1] == commands[2]
