@@ -58,4 +58,4 @@ def test_one_that_ends_while_it_is_started(tmp_path: Path) -> None:
     A process that has been reaped already is started like any other: its end is told by its pipes.
     """
     launch = Launch(binary=tmp_path / "no", directory=tmp_path, memory=1, connect=False)
-    assert spawn(ReaperOfItsOwn(), launch, Owner()).pid is None
+    assert spawn(ReaperOfItsOwn(), launch, "", Owner()).pid is None
