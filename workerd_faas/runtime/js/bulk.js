@@ -2,6 +2,7 @@
 
 import { elementsOf } from "elements.js";
 import kv from "kv.js";
+import { synced } from "values.js";
 
 const AT_ONCE = 32;
 /** Characters of values that are stored at once, unless one has more. */
@@ -80,7 +81,7 @@ function call(id, env, method, key, { query = "", metadata = null, value } = {})
     headers: { get: (name) => (name === "CF-KV-Metadata" ? metadata : null) },
     arrayBuffer: () => value,
   };
-  return kv.fetch(request, { SHARD: env.KV, BLOBS: env.BLOBS }, { props: { namespace: id } });
+  return kv.fetch(request, { SHARD: env.KV, BLOBS: synced(env) }, { props: { namespace: id } });
 }
 
 function checkCount(count) {

@@ -4,6 +4,21 @@
 
 import kv from "kv.js";
 
+/**
+ * `BLOBS` whose files are on the disk when they have been written: the daemon sees to that, since
+ * workerd does not.
+ */
+export const synced = ({ BLOBS, DAEMON }) => ({
+  async fetch(url, init) {
+    const response = await BLOBS.fetch(url, init);
+    if (init?.method !== "PUT" || !response.ok) return response;
+    const body = new URL(url).pathname.slice(1);
+    const { status } = await DAEMON.fetch("http://daemon/sync", { method: "POST", body });
+    if (status !== 204) throw new Error(`the value could not be synced to the disk: ${status}`);
+    return response;
+  },
+});
+
 /** As in kv.js: what is larger is a blob; what a value may have. */
 const INLINE = 64 * 1024;
 const MAX_VALUE = 25 * 1024 * 1024;
@@ -20,7 +35,7 @@ export async function serve(request, id, env) {
   return call(asKV(request), id, env);
 }
 
-const call = (request, id, env, BLOBS = env.BLOBS) =>
+const call = (request, id, env, BLOBS = synced(env)) =>
   kv.fetch(request, { SHARD: env.KV, BLOBS }, { props: { namespace: id } });
 
 /** Metadata travels as ASCII, since headers cannot hold every text. */
@@ -57,7 +72,7 @@ const isLarge = (request) => isStream(request) || lengthOf(request) > INLINE;
 
 function put(request, id, env) {
   const stored = {
-    fetch: (url) => (isStream(request) ? putStream : putWhole)(url, request, env.BLOBS),
+    fetch: (url) => (isStream(request) ? putStream : putWhole)(url, request, synced(env)),
   };
   // Takes the place of the value, to be one that is not stored inline.
   return call(asKV(request, new ArrayBuffer(INLINE + 1)), id, env, stored);

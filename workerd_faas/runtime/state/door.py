@@ -3,6 +3,7 @@ What a state cell may ask of the daemon, over a unix socket that is this cell's 
 be reached is the authorisation, and it is good for one account.
 
     POST /deliver   a batch of a queue for its consumer (`deliver.js`); answered by its outcome
+    POST /sync      the name of a large value; answered by 204 once it is on the disk, or by 404
 """
 
 import json
@@ -18,10 +19,15 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from workerd_faas.domain.errors import Problem
 from workerd_faas.runtime.bounded import BoundedRequest
+from workerd_faas.runtime.state.syncing import BlobSync
 from workerd_faas.usecases.storage.ports import Deliveries
 
 MAX_BATCH: Final = 40 << 20
 """A hundred messages of 128 KB, quoted; a dead letter queue may get a little more at once."""
+
+
+_NAME_MOST: Final = 256
+"""Bytes of a value's name that are looked at."""
 
 
 class _Deliver(Resource):
@@ -61,6 +67,35 @@ class _Deliver(Resource):
                 request.finish()
 
 
+class _Sync(Resource):
+    isLeaf = True
+
+    _log = Logger()
+
+    def __init__(self, sync: BlobSync) -> None:
+        super().__init__()
+        self._sync = sync
+
+    def render_POST(self, request: Request) -> int:
+        assert request.content is not None
+        name = request.content.read(_NAME_MOST).decode("ascii", "replace")
+        syncing = Deferred.fromCoroutine(self._sync(name))
+        gone: Deferred[None] = request.notifyFinish()
+        gone.addErrback(lambda _: syncing.cancel())
+        syncing.addCallbacks(self._synced, self._failed, (request,), {}, (request,), {})
+        return NOT_DONE_YET
+
+    def _synced(self, there: bool, request: Request) -> None:
+        request.setResponseCode(204 if there else 404)
+        request.finish()
+
+    def _failed(self, failure: Failure, request: Request) -> None:
+        if failure.check(CancelledError) is None:
+            self._log.failure("syncing a value", failure=failure)
+            request.setResponseCode(500)
+            request.finish()
+
+
 class _Bounded(BoundedRequest):
     most = MAX_BATCH
 
@@ -68,9 +103,12 @@ class _Bounded(BoundedRequest):
 class _Site(Site):
     noisy = False
 
-    def __init__(self, reactor: Any, account_id: str, deliveries: Deliveries) -> None:
+    def __init__(
+        self, reactor: Any, account_id: str, deliveries: Deliveries, sync: BlobSync
+    ) -> None:
         root = Resource()
         root.putChild(b"deliver", _Deliver(account_id, deliveries))
+        root.putChild(b"sync", _Sync(sync))
         super().__init__(root, reactor=reactor, requestFactory=_Bounded, timeout=None)
 
     def log(self, request: HTTPRequest) -> None:
@@ -79,7 +117,9 @@ class _Site(Site):
         """
 
 
-def listen(reactor: Any, path: str, account_id: str, deliveries: Deliveries) -> IListeningPort:
+def listen(
+    reactor: Any, path: str, account_id: str, deliveries: Deliveries, sync: BlobSync
+) -> IListeningPort:
     """
     Serve one cell.
 
@@ -87,6 +127,6 @@ def listen(reactor: Any, path: str, account_id: str, deliveries: Deliveries) -> 
         CannotListenError: the socket could not be made.
     """
     port: IListeningPort = reactor.listenUNIX(
-        path, _Site(reactor, account_id, deliveries), mode=0o600
+        path, _Site(reactor, account_id, deliveries, sync), mode=0o600
     )
     return port

@@ -18,6 +18,7 @@ from workerd_faas.runtime.process import Launch, ProcessOwner, handed, spawn
 from workerd_faas.runtime.state import door
 from workerd_faas.runtime.state.config import BLOBS, OBJECTS, StateCell, render_state_cell
 from workerd_faas.runtime.state.damage import DamageReports
+from workerd_faas.runtime.state.syncing import BlobSync
 from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.storage.ports import Deliveries
 
@@ -65,7 +66,8 @@ class StateHouse:
             temporary.unlink()
         path = str(directory / _DAEMON)
         try:
-            self._door = door.listen(self.reactor, path, self.account_id, self.deliveries)
+            sync = BlobSync(reactor=self.reactor, folder=self.data / BLOBS)
+            self._door = door.listen(self.reactor, path, self.account_id, self.deliveries, sync)
         except CannotListenError as error:
             raise OSError(str(error)) from error
         config = StateCell(

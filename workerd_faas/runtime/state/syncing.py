@@ -1,0 +1,59 @@
+"""
+Large values of KV on the disk before they are acknowledged.
+
+workerd's `disk` service gives a file its name when it is written, and leaves it to the kernel when
+that reaches the disk. The row that names the file is synced by SQLite: after a power cut it would
+name what is not there.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from twisted.internet.threads import deferToThreadPool
+
+BLOB: Final = re.compile(r"[0-9a-f]{64}/b/[0-9a-f]{64}")
+"""A file below the folder of large values: namespace, `b`, the value."""
+
+
+@attrs.frozen(kw_only=True)
+class BlobSync:
+    """
+    Attributes:
+        reactor: Provides a thread pool.
+        folder: An account's large values.
+    """
+
+    reactor: Any
+    folder: Path
+    sync: Callable[[int], None] = os.fsync
+
+    async def __call__(self, name: str) -> bool:
+        """
+        When this returns, the file of this name is on the disk. False: there is none.
+
+        Raises:
+            OSError: it could not be synced.
+        """
+        if not BLOB.fullmatch(name):
+            return False
+        done: bool = await deferToThreadPool(
+            self.reactor, self.reactor.getThreadPool(), self._sync, self.folder / name
+        )
+        return done
+
+    def _sync(self, file: Path) -> bool:
+        try:
+            # The folders too, which may be new: each is named in the one above it.
+            for path in (file, *list(file.parents)[:3]):
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+                try:
+                    self.sync(descriptor)
+                finally:
+                    os.close(descriptor)
+        except FileNotFoundError:
+            return False
+        return True
