@@ -11,15 +11,15 @@ let checks = 0;
 export default {
   async fetch(request, env, ctx) {
     if (request.cf?.probe) return Response.json({});
-    return Response.json(await check(request.body, env, ctx));
+    return Response.json(await check(request, env, ctx));
   },
 };
 
-async function check(stream, env, ctx) {
+async function check(request, env, ctx) {
   let code;
   try {
     let header;
-    ({ code, header } = await readDocument(stream));
+    ({ code, header } = await readDocument(request));
     // Bindings are there by name, and do nothing: loading has no request to use them in.
     for (const { name } of header.bindings) code.env[name] = {};
   } catch (error) {

@@ -96,13 +96,13 @@ function parse(text, name) {
 }
 
 /**
- * Read a load document from a stream; rejects when it is not a whole one or has a module that cannot
- * be, or a quiet version is wanted of what cannot be one.
+ * Read a load document, the body of a Request or Response; rejects when it is not a whole one or has
+ * a module that cannot be, or a quiet version is wanted of what cannot be one.
  *
  * Resolves to the header and the part of the loader's code object that follows from it.
  */
-export async function readDocument(stream, quiet = false) {
-  const pieces = new Pieces(stream);
+export async function readDocument(message, quiet = false) {
+  const pieces = await Pieces.of(message);
   const prefix = (await pieces.bytes(PREFIX_SIZE)).slice();
   const [magic, length] = [0, 4].map((at) => new DataView(prefix.buffer).getUint32(at));
   if (magic !== MAGIC) throw new RangeError("not a load document");

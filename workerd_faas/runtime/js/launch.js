@@ -102,7 +102,7 @@ async function fetchCode(entry, depth, env, ctx) {
     entry.weight = weightOf(Number(response.headers.get("content-length")));
     if (entry.weight > 1) await evictOldest(entry, env, entry.weight);
   }
-  const { code, header } = await readDocument(response.body, entry.quiet);
+  const { code, header } = await readDocument(response, entry.quiet);
   entry.function = header.function;
   entry.leaf =
     header.tail_consumers === undefined && !header.bindings.some(({ type }) => type === "service");

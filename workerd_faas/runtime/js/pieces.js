@@ -1,25 +1,36 @@
-// What a byte stream brings, taken in order.
+// What the body of a request or response brings, taken in order.
 //
-// Nothing is read whole to be cut up: a document of 64 MiB would be in a cell's memory several times,
-// of which many functions share some 256 MiB.
+// What is large is not read whole to be cut up: a document of 64 MiB would be in a cell's memory
+// several times, of which many functions share some 256 MiB.
 
-/** Bytes that are read at once, at most and to begin with. */
+/** Bytes of a body that is read whole. */
+const WHOLE = 1024 * 1024;
+/** Bytes of others that are read at once. */
 const AT_ONCE = 256 * 1024;
-const BEGIN = 16 * 1024;
 
 export class Pieces {
+  /** Of what has not been read yet, if there is any. */
   #reader;
-  /** The memory that is read into, over and over; and what has been read and not taken. */
-  #buffer = new ArrayBuffer(BEGIN);
+  /** The memory that is read into, over and over. */
+  #buffer;
+  /** What has been read and not taken. */
   #ahead = new Uint8Array(0);
 
-  constructor(stream) {
-    this.#reader = stream.getReader({ mode: "byob" });
+  /** Of a Request or Response. */
+  static async of(message) {
+    const pieces = new Pieces();
+    if (Number(message.headers.get("content-length")) <= WHOLE) {
+      pieces.#ahead = new Uint8Array(await message.arrayBuffer());
+    } else {
+      pieces.#reader = message.body.getReader({ mode: "byob" });
+      pieces.#buffer = new ArrayBuffer(AT_ONCE);
+    }
+    return pieces;
   }
 
   /** The next so many bytes, which are there until more is taken; throws when there are fewer. */
   async bytes(size) {
-    if (size <= AT_ONCE) return this.#piece(size);
+    if (size <= AT_ONCE || this.#reader === undefined) return this.#piece(size);
     const whole = new Uint8Array(size);
     for (let at = 0; at < size; at += AT_ONCE) {
       whole.set(await this.#piece(Math.min(AT_ONCE, size - at)), at);
@@ -47,7 +58,7 @@ export class Pieces {
   /** Whether there is nothing more. */
   async over() {
     if (this.#ahead.byteLength > 0) return false;
-    return (await this.#reader.read(new Uint8Array(1))).done;
+    return this.#reader === undefined || (await this.#reader.read(new Uint8Array(1))).done;
   }
 
   async #piece(size) {
@@ -57,19 +68,16 @@ export class Pieces {
     return taken;
   }
 
-  #large() {
-    return this.#buffer.byteLength === AT_ONCE ? this.#buffer : new ArrayBuffer(AT_ONCE);
-  }
-
   async #readAhead(size) {
     const had = this.#ahead.byteLength;
-    const buffer = new Uint8Array(size > BEGIN ? this.#large() : this.#buffer);
-    buffer.set(this.#ahead);
     const least = size - had;
+    if (this.#reader === undefined) throw new RangeError("the body ended too early");
+    const buffer = new Uint8Array(this.#buffer);
+    buffer.set(this.#ahead);
     // The memory is handed over, and comes back.
     const { value } = await this.#reader.read(buffer.subarray(had), { min: least });
     const read = value?.byteLength ?? 0;
-    if (read < least) throw new RangeError("the stream ended too early");
+    if (read < least) throw new RangeError("the body ended too early");
     this.#buffer = value.buffer;
     this.#ahead = new Uint8Array(value.buffer, 0, had + read);
   }
