@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.runtime.support import ACCOUNT
 from tests.state.support import StateCase, manage
 from workerd_faas.runtime.state.fleet import StateFleet
-from workerd_faas.runtime.state.syncing import BlobSync
+from workerd_faas.runtime.state.syncing import BlobSync, make_folder
 from workerd_faas.usecases.storage.ports import StateAnswer, StateQuestion
 
 NAME = f"{'a' * 64}/b/{'b' * 64}"
@@ -43,6 +43,36 @@ class SyncTests(SynchronousTestCase):
         self.assertFalse(blobs._sync(folder / NAME.replace("b" * 64, "c" * 64)))
         for name in ("", "../../etc/passwd", f"/{NAME}", f"{NAME}/..", f"{NAME}\n"):
             self.assertFalse(self.successResultOf(self.asked(blobs, name)), name)
+
+    def test_new_folders_are_synced(self) -> None:
+        """
+        Each folder above a new one is synced once the new one is in it; one that is there is left
+        alone.
+        """
+        base = Path(self.mktemp()).resolve()
+        base.mkdir()
+        synced: list[tuple[str, list[str]]] = []
+
+        def sync(descriptor: int) -> None:
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            synced.append((str(path), sorted(each.name for each in path.iterdir())))
+
+        self.assertTrue(make_folder(base / "state" / "account" / "objects", sync))
+        state = base / "state"
+        self.assertEqual(
+            synced,
+            [
+                (str(base), ["state"]),
+                (str(state), ["account"]),
+                (str(state / "account"), ["objects"]),
+            ],
+        )
+        self.assertEqual((state / "account").stat().st_mode & 0o777, 0o700)
+        (base / "link").symlink_to(base)
+        self.assertTrue(make_folder(base / "link" / "other", sync))
+        synced.clear()
+        self.assertFalse(make_folder(state / "account" / "objects", sync))
+        self.assertEqual(synced, [])
 
     def asked(self, blobs: BlobSync, name: str) -> "Deferred[bool]":
         """

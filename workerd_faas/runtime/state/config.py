@@ -30,6 +30,9 @@ Each class with its `uniqueKey`, from which workerd makes the objects' ids and f
 would lose what is stored.
 """
 
+KEYS: Final = tuple(_CLASSES.values())
+"""Names of the folders in `OBJECTS`."""
+
 _BUNDLED: Final = ("kv.js", "d1.js", "queues.js")
 
 

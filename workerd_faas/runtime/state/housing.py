@@ -16,16 +16,20 @@ from workerd_faas.runtime.cell import Cell, CellOwner, Times
 from workerd_faas.runtime.probe import SocketProber
 from workerd_faas.runtime.process import Launch, ProcessOwner, handed, spawn
 from workerd_faas.runtime.state import door
-from workerd_faas.runtime.state.config import BLOBS, OBJECTS, StateCell, render_state_cell
+from workerd_faas.runtime.state.config import (
+    BLOBS,
+    KEYS,
+    OBJECTS,
+    StateCell,
+    render_state_cell,
+)
 from workerd_faas.runtime.state.damage import DamageReports
-from workerd_faas.runtime.state.syncing import BlobSync
+from workerd_faas.runtime.state.syncing import MODE, BlobSync, make_folder
 from workerd_faas.runtime.walls import Walls
 from workerd_faas.usecases.storage.ports import Deliveries
 
 Consumers = Callable[[str], Mapping[str, Mapping[str, Any]]]
 """The consumers of an account's queues, as `queues.js` takes its `CONSUMERS`."""
-
-MODE: Final = 0o700
 
 _TEMPORARY: Final = "etilqs_*"
 """What SQLite calls its temporary files."""
@@ -59,8 +63,8 @@ class StateHouse:
             OSError: one of these failed.
         """
         directory = self.launch.directory
-        for folder in (self.data, self.data / OBJECTS, self.data / BLOBS, directory):
-            folder.mkdir(mode=MODE, parents=True, exist_ok=True)
+        self._make_folders()
+        directory.mkdir(mode=MODE, parents=True, exist_ok=True)
         for temporary in self.data.glob(_TEMPORARY):
             # Of a process that was killed before it had taken the name away.
             temporary.unlink()
@@ -81,6 +85,14 @@ class StateHouse:
             uids.give(directory, self.launch.uid)
         watched = self.damage.watching(self.account_id, process)
         return spawn(self.reactor, self.launch, render_state_cell(config), watched)
+
+    def _make_folders(self) -> None:
+        make_folder(self.data / BLOBS)
+        if make_folder(self.data / OBJECTS):
+            # workerd would make these, and not sync the one that they are in. Where there are some
+            # already they are the cell's, and we might be somebody else.
+            for key in KEYS:
+                make_folder(self.data / OBJECTS / key)
 
     async def clear(self) -> None:
         """

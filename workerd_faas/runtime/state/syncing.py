@@ -1,5 +1,5 @@
 """
-Large values of KV on the disk before they are acknowledged.
+What only the kernel would bring to the disk: new folders, and large values of KV.
 
 workerd's `disk` service gives a file its name when it is written, and leaves it to the kernel when
 that reaches the disk. The row that names the file is synced by SQLite: after a power cut it would
@@ -17,6 +17,31 @@ from twisted.internet.threads import deferToThreadPool
 
 BLOB: Final = re.compile(r"[0-9a-f]{64}/b/[0-9a-f]{64}")
 """A file below the folder of large values: namespace, `b`, the value."""
+
+
+MODE: Final = 0o700
+
+
+def make_folder(folder: Path, sync: Callable[[int], None] = os.fsync) -> bool:
+    """
+    Make a folder and those above it, for us alone, so that a power cut leaves them. False: it is
+    there already.
+    """
+    if folder.is_dir():
+        return False
+    if folder.parent != folder:
+        make_folder(folder.parent, sync)
+    folder.mkdir(mode=MODE, exist_ok=True)
+    _sync(folder.parent, sync)
+    return True
+
+
+def _sync(path: Path, sync: Callable[[int], None]) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @attrs.frozen(kw_only=True)
@@ -49,11 +74,7 @@ class BlobSync:
         try:
             # The folders too, which may be new: each is named in the one above it.
             for path in (file, *list(file.parents)[:3]):
-                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-                try:
-                    self.sync(descriptor)
-                finally:
-                    os.close(descriptor)
+                _sync(path, self.sync)
         except FileNotFoundError:
             return False
         return True
