@@ -36,8 +36,8 @@ def make_folder(folder: Path, sync: Callable[[int], None] = os.fsync) -> bool:
     return True
 
 
-def _sync(path: Path, sync: Callable[[int], None]) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(path: Path, sync: Callable[[int], None], flags: int = 0) -> None:
+    descriptor = os.open(path, os.O_RDONLY | flags)
     try:
         sync(descriptor)
     finally:
@@ -74,7 +74,8 @@ class BlobSync:
         try:
             # The folders too, which may be new: each is named in the one above it.
             for path in (file, *list(file.parents)[:3]):
-                _sync(path, self.sync)
+                # The cell has made them: nothing but files and folders is waited for or followed.
+                _sync(path, self.sync, os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return False
         return True
