@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -132,5 +132,9 @@ async def ask(
 
 async def _ask(endpoint: UNIXClientEndpoint, request: bytes) -> Answer:
     protocol = _Ask(request)
-    await endpoint.connect(_One(protocol))
+    try:
+        await endpoint.connect(_One(protocol))
+    except ConnectingCancelledError as error:
+        # Twisted's own word, which neither `addTimeout` nor whoever cancels would know.
+        raise CancelledError from error
     return await protocol.answer

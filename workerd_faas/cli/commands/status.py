@@ -36,7 +36,7 @@ def status(app: App, as_json: bool) -> None:
         ((name, *_standing(standings.get(name))) for name in names),
     )
     processes = found["processes"]
-    note(f"{len(processes)} processes, {found['in_flight']} requests in flight")
+    note(f"processes: {len(processes)}, requests in flight: {found['in_flight']}")
     for each in processes:
         note(
             f"  {each['function'] or 'all others'}: {each['state']}, {each['in_flight']} in flight,"
