@@ -264,20 +264,20 @@ export default { async fetch(request, env) {
 
     async def test_one_of_an_account(self) -> None:
         """
-        No more versions of an account are promoted than its share, and none of those that need a
-        router.
+        However many versions of an account are called much, no more are promoted than its share.
         """
         self.loader.versions["v"] = code(TALKER)
         self.loader.versions["w"] = code(TALKER)
         self.cells = await self.fleet()
         other = Route(ACCOUNT, "fn-w", "w")
-        for _ in range(12):
+        more = 5
+        while more:
             await self.many(100)
             for _ in range(5):
                 await gatherResults([Deferred.fromCoroutine(self.other(other)) for _ in range(20)])
-        await self.until(lambda: self.cells.status().cells)
-        alone = [cell.function for cell in self.cells.status().cells if cell.function]
-        self.assertEqual(len(alone), 1)
+            alone = [cell.function for cell in self.cells.status().cells if cell.function]
+            self.assertLessEqual(len(alone), 1)
+            more -= len(alone)
 
     async def other(self, route: Route) -> None:
         """

@@ -13,8 +13,9 @@ from typing import Final
 import attrs
 
 from workerd_faas.domain.model import JSON, Module, ModuleKind
+from workerd_faas.domain.modules import RESERVED_PREFIX
 from workerd_faas.runtime.egress import NOTHING, Egress
-from workerd_faas.runtime.promoted import PRIVATE, Promoted
+from workerd_faas.runtime.promoted import Promoted
 from workerd_faas.wire.headers import PROTO, ROUTE_AND_CF
 
 SOCKET_NAME: Final = "http"
@@ -138,8 +139,9 @@ def render_function_cell(cell: FunctionCell) -> str:
     sockets = [_socket(SOCKET_NAME, cell.listen, "main")]
     if cell.promoted is not None:
         version = {"version": cell.promoted.version_id, "function": cell.promoted.function}
+        private = f'(name = "promoted", entrypoint = {quoted(RESERVED_PREFIX)})'
         bindings += [
-            f'(name = "PROMOTED", service = (name = "promoted", entrypoint = {quoted(PRIVATE)}))',
+            f'(name = "PROMOTED", service = {private})',
             f'(name = "PROMOTED_VERSION", json = {quoted(json.dumps(version))})',
         ]
         services.append(_promoted(cell.promoted))

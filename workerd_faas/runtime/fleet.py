@@ -302,7 +302,7 @@ class Fleet:
         """
         if route.function in self._apart:
             return self._upstream_apart(route)
-        key = self._promotions.keys.get(route.version_id) or self._key(route)
+        key = self._promotions.keys.get(route.version_id) or self._usual_key(route)
         if key in self._crowds.members:
             return self._crowds.upstream(key)
         slot = self._slots.get(key)
@@ -335,8 +335,9 @@ class Fleet:
         return Wish(ask, then).take_back
 
     def _key(self, route: Route) -> str:
-        if route.function in self._apart:
-            return own_key(route)
+        return own_key(route) if route.function in self._apart else self._usual_key(route)
+
+    def _usual_key(self, route: Route) -> str:
         return version_key(route) if route.function in self.large else self.rules.key(route)
 
     def _slot_of(self, route: Route) -> Slot:

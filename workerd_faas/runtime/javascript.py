@@ -1,7 +1,6 @@
 """The JavaScript that runs inside cells, as modules for the config."""
 
 import functools
-import json
 from importlib import resources
 from typing import Final
 
@@ -69,13 +68,6 @@ PROMOTED: Final = (
     "client_witness.js",
     "errors.js",
 )
-
-
-def quoted(text: str) -> str:
-    """
-    A string literal.
-    """
-    return json.dumps(text)
 
 
 @functools.lru_cache(8)

@@ -3,27 +3,26 @@ From a load document to a service of a cell's own configuration, so that no rout
 stands before the function (`js/promoted.js`). Pure.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Final
 
 import attrs
 
 from workerd_faas.domain.model import JSON, BindingKind, Module, ModuleKind
+from workerd_faas.domain.modules import RESERVED_PREFIX
 from workerd_faas.domain.routing import Route
 from workerd_faas.runtime import javascript
 from workerd_faas.wire.bundle import MalformedBundle, decode_load_document
-
-PRIVATE: Final = "__workerd_faas"
-"""See js/document.js."""
 
 _MOST_CODE: Final = 4 << 20
 """Bytes of modules: all of a configuration is read when a process starts."""
 
 _OURS: Final = {
-    "client_promoted.js": f"{PRIVATE}_watch.js",
-    "client_collect.js": f"{PRIVATE}_collect.js",
-    "client_witness.js": f"{PRIVATE}_witness.js",
-    "errors.js": f"{PRIVATE}_errors.js",
+    "client_promoted.js": f"{RESERVED_PREFIX}_watch.js",
+    "client_collect.js": f"{RESERVED_PREFIX}_collect.js",
+    "client_witness.js": f"{RESERVED_PREFIX}_witness.js",
+    "errors.js": f"{RESERVED_PREFIX}_errors.js",
 }
 
 _KINDS: Final = frozenset(
@@ -116,7 +115,7 @@ def _is_text(module: Module) -> bool:
 
 def _ours(main: str) -> tuple[Module, ...]:
     (_, shim), *others = javascript.sources(javascript.PROMOTED)
-    texts = {f"{PRIVATE}.js": shim.replace('"MAIN"', javascript.quoted(f"./{main}"))}
+    texts = {f"{RESERVED_PREFIX}.js": shim.replace('"MAIN"', json.dumps(f"./{main}"))}
     texts |= {_OURS[name]: text for name, text in others}
     return tuple(
         Module(name=name, kind=ModuleKind.ESM, content=text.encode())
